@@ -1,0 +1,155 @@
+"""The messages of the wire contract, as frozen types.
+
+A field that a writer may leave out is `UNSET` or `None` here; a field this version does not know is
+kept in `extra`, so that a message passes through an older reader unharmed. Parsing from the wire is
+`contracts.parse`; encoding is `contracts.encode`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import UNSET, Raw, Struct, UnsetType, field
+
+Method = Literal["rule-based", "neural"]
+Group = Literal["control", "treatment"]
+ContextStatus = Literal["ok", "empty", "disabled", "limited", "unavailable"]
+OutcomeKind = Literal["success", "failed", "rerouted"]
+FileOp = Literal["put", "delete", "move"]
+
+
+class Task(Struct, frozen=True, kw_only=True):
+    """One piece of work in plain words, as an orchestrator pushed it.
+
+    Attributes:
+        task_id: 1-128 visible ASCII characters; the identity that is decided once.
+        description: 1-8,192 characters after cleaning.
+        metadata: a JSON object as its validated original bytes, at most 16 KiB and 16 levels deep.
+        traceparent: W3C trace context, passed through.
+        tracestate: W3C trace context, passed through.
+        extra: every field this version does not know.
+    """
+
+    task_id: str
+    description: str
+    metadata: Raw | None = None
+    traceparent: str | None = None
+    tracestate: str | None = None
+    extra: dict[str, str] = field(default_factory=dict)
+
+
+class ContextItem(Struct, frozen=True, kw_only=True):
+    """One retrieved place in the code base: lines `start_line`..`end_line` (1-based, inclusive)."""
+
+    collection: str
+    path: str
+    start_line: int
+    end_line: int
+    kind: str
+    score: float
+    symbol: str | UnsetType = UNSET
+    text: str | UnsetType = UNSET
+    related: list[str] | UnsetType = UNSET
+
+
+class Shadow(Struct, frozen=True, kw_only=True):
+    """What the arm that was not taken would have decided."""
+
+    selected_master: str
+    confidence: float
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """Where one task goes, why, and with what context.
+
+    Attributes:
+        timestamp: RFC 3339, UTC.
+        confidence: calibrated probability that `selected_master` is right, 0-1.
+        bucket: 0-9999, from the assignment hash.
+        fallback_reason: why treatment was routed by rules; absent when nothing fell back.
+        scores: probability per master; sums to 1.
+        propensity: probability with which the policy chose `selected_master`.
+        latency_ms: from the entry's arrival in the worker to the decision.
+        attempt: 1 for the first delivery.
+        extra: every field this version does not know (only on decisions read from the wire).
+    """
+
+    task_id: str
+    timestamp: str
+    description: str
+    metadata: Raw | None
+    selected_master: str
+    method: Method
+    confidence: float
+    ab_test_group: Group
+    bucket: int
+    experiment: str
+    scores: dict[str, float]
+    propensity: float
+    rules_version: str
+    model_version: str | None
+    index_generation: str | None
+    context: list[ContextItem]
+    context_status: ContextStatus
+    latency_ms: float
+    attempt: int
+    config_version: int
+    fallback_reason: str | UnsetType = UNSET
+    shadow: Shadow | UnsetType = UNSET
+    traceparent: str | UnsetType = UNSET
+    tracestate: str | UnsetType = UNSET
+    extra: dict[str, Any] | UnsetType = UNSET
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """How a task went, as its master reports it."""
+
+    task_id: str
+    master: str
+    outcome: OutcomeKind
+    correct_master: str | None = None
+    score: float | None = None
+    duration_ms: float | None = None
+    detail: str | None = None
+    files: list[str] = field(default_factory=list)
+    extra: dict[str, str] = field(default_factory=dict)
+
+
+class FileChange(Struct, frozen=True, kw_only=True):
+    """A hint that a file changed; the indexer reads what the file says now."""
+
+    op: FileOp
+    path: str
+    old_path: str | None = None
+    collection: str = "code"
+    root: str | None = None
+    extra: dict[str, str] = field(default_factory=dict)
+
+
+class DeadLetter(Struct, frozen=True, kw_only=True):
+    """An entry that could not be handled, with everything needed to replay it."""
+
+    source: str
+    entry_id: str
+    reason: str
+    detail: str
+    payload: dict[str, str]
+    attempts: int
+    at: str
+    extra: dict[str, str] = field(default_factory=dict)
+
+
+class RolloutConfig(Struct, frozen=True, kw_only=True):
+    """The live configuration in `control:rollout`; one version of it serves one decision.
+
+    Attributes:
+        version: grows by one with every change; 0 means nothing was ever set.
+        percentage: fraction of tasks in treatment, 0-1.
+    """
+
+    version: int = 0
+    percentage: float = 0.0
+    enable_neural: bool = True
+    enable_rag: bool = True
+    experiment: str = "router"
+    model: str | None = None

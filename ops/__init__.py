@@ -1,0 +1,1 @@
+"""What people type: the command line over everything else."""

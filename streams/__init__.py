@@ -1,0 +1,1 @@
+"""Redis as a queue: connect, claim, read, renew, settle, bury, tidy."""

@@ -1,0 +1,1 @@
+"""How a process tells what it is doing: logs and health."""

@@ -1,0 +1,1 @@
+"""The routing worker: one process, one consumer."""
