@@ -1,1 +1,1 @@
-"""Pure deciding: assignment, rules, models, policy. Knows nothing of Redis or the disk."""
+"""Pure deciding: which arm a task is in, which master gets it, and how sure we are."""
