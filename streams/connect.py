@@ -1,0 +1,157 @@
+"""The one place where connections to Redis are made, and where their options stand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import redis
+from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode, RedisCluster
+from redis.maint_notifications import MaintNotificationsConfig
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+from contracts.errors import FatalError
+from streams._waiting import attempts
+from streams.embedded import GuardedConnection
+from streams.errors import is_transient
+from streams.url import Address, parse, redact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DATA_DIR = Path(".cortex")
+SOCKET_TIMEOUT = 10.0  # seconds without a byte until a connection is given up
+MAX_BLOCK_MS = 5_000  # the longest BLOCK: the reply must arrive well before SOCKET_TIMEOUT
+CONNECT_TIMEOUT = 5.0  # seconds for one attempt
+HEALTH_CHECK = 15  # seconds idle after which a connection is tested before its next command
+PATIENCE = 5.0  # seconds for the first connection
+LOADING_PATIENCE = 30.0  # seconds for a server that is there to load its data
+
+
+def connect(
+    url: str | None = None,
+    *,
+    data_dir: Path | None = None,
+    role: str = "client",
+    socket_timeout: float = SOCKET_TIMEOUT,
+) -> redis.Redis:
+    """Connect to Redis, and wait until it answers.
+
+    Args:
+        url: see `streams.url`; None means what `REDIS_URL` says, and if that is unset or empty,
+            the embedded server in `data_dir` (see `streams.embedded`).
+        data_dir: directory of the embedded server; `.cortex` if not given.
+        role: what this process is, for `CLIENT LIST`: connections are named `cortex:<role>:<pid>`.
+        socket_timeout: seconds; a BLOCK must be shorter (`MAX_BLOCK_MS` suits the default).
+
+    Returns:
+        A synchronous client that replies in bytes and never repeats a command on its own: whether a
+        command whose reply was lost was carried out is for the caller to find out. For a cluster,
+        a `RedisCluster`, which takes the same commands.
+
+    Raises:
+        FatalError: malformed address, nothing there, or access denied; one line that says what was
+            tried and shows no password.
+    """
+    options = _options(role, socket_timeout)
+    url = url or os.environ.get("REDIS_URL")
+    if url:
+        shown, address = redact(url), parse(url)
+        return _first_answer(shown, lambda: _client(address, options))
+    directory = (data_dir or DATA_DIR).absolute()
+    return _first_answer(
+        f"the embedded server in {directory}", lambda: _embedded(directory, options)
+    )
+
+
+def _options(role: str, socket_timeout: float) -> dict[str, Any]:
+    """What every connection has in common, whatever it leads to."""
+    return {
+        # Same shapes of replies whatever the protocol, and those the typed stubs promise.
+        "legacy_responses": False,
+        "protocol": 3,
+        "decode_responses": False,  # decoding every field costs a third of the throughput
+        "client_name": f"cortex:{role}:{os.getpid()}",
+        "socket_timeout": socket_timeout,
+        "health_check_interval": HEALTH_CHECK,
+    }
+
+
+def _tcp(address: Address, options: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **options,
+        "username": address.username,
+        "password": address.password,
+        "socket_connect_timeout": CONNECT_TIMEOUT,
+        "socket_keepalive": True,  # notices a peer that vanished during a long BLOCK
+        "ssl": address.ssl,
+        **address.tls,
+        # An extra of Redis Enterprise: elsewhere one refused command per connection.
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+    }
+
+
+def _no_retry() -> Retry:
+    """No automatic retry: a repeated XADD is a second entry."""
+    return Retry(NoBackoff(), 0)
+
+
+def _embedded(directory: Path, options: dict[str, Any]) -> redis.Redis:
+    pool = redis.ConnectionPool(
+        connection_class=GuardedConnection, data_dir=directory, retry=_no_retry(), **options
+    )
+    return redis.Redis.from_pool(pool)
+
+
+def _client(address: Address, options: dict[str, Any]) -> redis.Redis:
+    match address.kind:
+        case "unix":
+            return redis.Redis(
+                unix_socket_path=address.path,
+                db=address.db,
+                username=address.username,
+                password=address.password,
+                retry=_no_retry(),
+                **options,
+            )
+        case "single":
+            (host, port), *others = address.hosts
+            if others:
+                msg = "several hosts are for redis+sentinel:// and redis+cluster://"
+                raise FatalError(msg)
+            return redis.Redis(
+                host=host, port=port, db=address.db, retry=_no_retry(), **_tcp(address, options)
+            )
+        case "sentinel":
+            tcp = {**_tcp(address, options), "retry": _no_retry()}
+            credentials = {
+                "username": address.sentinel_username,
+                "password": address.sentinel_password,
+            }
+            sentinel = Sentinel(address.hosts, sentinel_kwargs=tcp | credentials)
+            return sentinel.master_for(address.service, db=address.db, **tcp)
+        case "cluster":
+            nodes = [ClusterNode(host, port) for host, port in address.hosts]
+            cluster = RedisCluster(startup_nodes=nodes, retry=_no_retry(), **_tcp(address, options))
+            return cast("redis.Redis", cluster)  # the same commands, by another class
+
+
+def _first_answer(shown: str, make: Callable[[], redis.Redis]) -> redis.Redis:
+    """The client once its server answers PING; waits out LOADING, gives up sooner on silence."""
+    error: Exception | None = None
+    for waited in attempts(shown, LOADING_PATIENCE):
+        try:
+            client = make()
+            client.ping()
+        except (redis.RedisError, redis.cluster.RedisClusterException, OSError) as caught:
+            error = caught
+            loading = isinstance(error, redis.BusyLoadingError)
+            if not is_transient(error) or (waited >= PATIENCE and not loading):
+                break
+        else:
+            return client
+    msg = f"no Redis at {shown}: {error}"
+    raise FatalError(msg) from error

@@ -1,0 +1,46 @@
+"""Which of the errors of a Redis client pass by themselves."""
+
+from __future__ import annotations
+
+import redis
+from redis.exceptions import (
+    AskError,
+    AuthorizationError,
+    ClusterError,
+    MasterDownError,
+    OutOfMemoryError,
+    SlotNotCoveredError,
+    TryAgainError,
+)
+
+from contracts.errors import TransientError
+
+_FATAL = (redis.AuthenticationError, AuthorizationError)  # both are ConnectionErrors to redis-py
+_TRANSIENT = (
+    TransientError,
+    OSError,
+    redis.ConnectionError,  # with BusyLoadingError, MaxConnectionsError, MasterNotFoundError
+    redis.TimeoutError,
+    redis.ReadOnlyError,  # a primary was demoted; the next connection finds the new one
+    OutOfMemoryError,  # consumers make room
+    ClusterError,  # with ClusterDownError: slots are moving or without a primary
+    MasterDownError,
+    SlotNotCoveredError,
+    TryAgainError,
+    AskError,  # with MovedError
+)
+# Codes redis-py has no class for, with which Redis and Valkey refuse a command for now.
+_CODES = ("BUSY", "MISCONF", "NOREPLICAS", "UNBLOCKED", "NOMASTERLINK", "INPROG")
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same call may succeed later with nobody changing anything in Cortex.
+
+    Everything else (no access, wrong type, unknown command, bad script) needs a person.
+    """
+    if isinstance(error, _FATAL):
+        return False
+    if isinstance(error, _TRANSIENT):
+        return True
+    code = str(error).partition(" ")[0]
+    return isinstance(error, redis.ResponseError) and code in _CODES
