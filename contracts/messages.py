@@ -2,20 +2,28 @@
 
 A field that a writer may leave out is `UNSET` or `None` here; a field this version does not know is
 kept in `extra`, so that a message passes through an older reader unharmed. Parsing from the wire is
-`contracts.parse`; encoding is `contracts.encode`.
+`contracts.parse`; encoding is `contracts.encode`. Limits written as `Meta` hold for what is read
+from the wire and appear in the AsyncAPI document; constructors do not check them.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Raw, Struct, UnsetType, field
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
 Method = Literal["rule-based", "neural"]
 Group = Literal["control", "treatment"]
 ContextStatus = Literal["ok", "empty", "disabled", "limited", "unavailable"]
 OutcomeKind = Literal["success", "failed", "rerouted"]
 FileOp = Literal["put", "delete", "move"]
+TaskId = Annotated[str, Meta(pattern="^[!-~]{1,128}$")]
+Description = Annotated[str, Meta(min_length=1, max_length=8192)]
+Probability = Annotated[float, Meta(ge=0, le=1)]
+Bucket = Annotated[int, Meta(ge=0, le=9999)]
+LineNumber = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=0)]
+Duration = Annotated[float, Meta(ge=0)]
 
 
 class Task(Struct, frozen=True, kw_only=True):
@@ -30,8 +38,8 @@ class Task(Struct, frozen=True, kw_only=True):
         extra: every field this version does not know.
     """
 
-    task_id: str
-    description: str
+    task_id: TaskId
+    description: Description
     metadata: Raw | None = None
     traceparent: str | None = None
     tracestate: str | None = None
@@ -43,8 +51,8 @@ class ContextItem(Struct, frozen=True, kw_only=True):
 
     collection: str
     path: str
-    start_line: int
-    end_line: int
+    start_line: LineNumber
+    end_line: LineNumber
     kind: str
     score: float
     symbol: str | UnsetType = UNSET
@@ -56,7 +64,7 @@ class Shadow(Struct, frozen=True, kw_only=True):
     """What the arm that was not taken would have decided."""
 
     selected_master: str
-    confidence: float
+    confidence: Probability
 
 
 class Decision(Struct, frozen=True, kw_only=True):
@@ -74,26 +82,26 @@ class Decision(Struct, frozen=True, kw_only=True):
         extra: every field this version does not know (only on decisions read from the wire).
     """
 
-    task_id: str
+    task_id: TaskId
     timestamp: str
-    description: str
+    description: Description
     metadata: Raw | None
     selected_master: str
     method: Method
-    confidence: float
+    confidence: Probability
     ab_test_group: Group
-    bucket: int
+    bucket: Bucket
     experiment: str
     scores: dict[str, float]
-    propensity: float
+    propensity: Probability
     rules_version: str
     model_version: str | None
     index_generation: str | None
     context: list[ContextItem]
     context_status: ContextStatus
-    latency_ms: float
-    attempt: int
-    config_version: int
+    latency_ms: Duration
+    attempt: Count
+    config_version: Count
     fallback_reason: str | UnsetType = UNSET
     shadow: Shadow | UnsetType = UNSET
     traceparent: str | UnsetType = UNSET
@@ -104,12 +112,12 @@ class Decision(Struct, frozen=True, kw_only=True):
 class Outcome(Struct, frozen=True, kw_only=True):
     """How a task went, as its master reports it."""
 
-    task_id: str
+    task_id: TaskId
     master: str
     outcome: OutcomeKind
     correct_master: str | None = None
-    score: float | None = None
-    duration_ms: float | None = None
+    score: Probability | None = None
+    duration_ms: Duration | None = None
     detail: str | None = None
     files: list[str] = field(default_factory=list)
     extra: dict[str, str] = field(default_factory=dict)
@@ -134,7 +142,7 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
     reason: str
     detail: str
     payload: dict[str, str]
-    attempts: int
+    attempts: Count
     at: str
     extra: dict[str, str] = field(default_factory=dict)
 
@@ -147,8 +155,8 @@ class RolloutConfig(Struct, frozen=True, kw_only=True):
         percentage: fraction of tasks in treatment, 0-1.
     """
 
-    version: int = 0
-    percentage: float = 0.0
+    version: Count = 0
+    percentage: Probability = 0.0
     enable_neural: bool = True
     enable_rag: bool = True
     experiment: str = "router"
