@@ -20,8 +20,10 @@ class Keys:
     partition: str | None = None
 
     def _tagged(self, name: str) -> str:
-        return f"{self.prefix}{name}" if self.partition is None else (
-            f"{self.prefix}{name}:{{{self.partition}}}"
+        return (
+            f"{self.prefix}{name}"
+            if self.partition is None
+            else (f"{self.prefix}{name}:{{{self.partition}}}")
         )
 
     @property
@@ -85,3 +87,8 @@ class Keys:
     def control_log(self) -> str:
         """Stream of who changed the live configuration, when and why."""
         return f"{self.prefix}control:log"
+
+    @property
+    def chores(self) -> str:
+        """Whose turn it is to tidy up."""
+        return self._tagged("control:chores")

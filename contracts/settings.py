@@ -1,0 +1,47 @@
+"""Reads a process's settings from its environment into one frozen, checked object.
+
+A settings type is a `msgspec.Struct` whose fields are renamed to their variables; constraints stand
+in the types. An empty variable counts as unset.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from contracts.errors import FatalError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SettingsT = TypeVar("SettingsT", bound=Struct)
+
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+Positive = Annotated[int, Meta(gt=0)]
+Port = Annotated[int, Meta(ge=0, le=65535)]
+
+_CREDENTIALS = re.compile(r"(?<=://)[^/@]*@")
+
+
+def load(kind: type[SettingsT], environ: Mapping[str, str]) -> SettingsT:
+    """Read the variables that `kind` names; all others are none of its business.
+
+    Raises:
+        FatalError: a value is not of its field's type or out of range; names the variable.
+    """
+    given = {name: value for name, value in environ.items() if value}
+    try:
+        return msgspec.convert(given, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise FatalError(f"environment: {error}".replace("`$.", "`")) from error
+
+
+def redacted(settings: Struct) -> dict[str, object]:
+    """Return settings for printing, by variable, without the credentials in URLs."""
+    return {
+        name: _CREDENTIALS.sub("***@", value) if isinstance(value, str) else value
+        for name, value in msgspec.to_builtins(settings).items()
+    }

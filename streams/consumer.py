@@ -1,0 +1,164 @@
+"""One member of a consumer group, as single steps.
+
+Each method is one exchange with the server and keeps no thread, clock or loop of its own, so that a
+scheduler can interleave several consumers step by step; `streams.pump` runs the steps for real.
+
+The contract: an entry returned by `read`, `recover` or `claim` belongs to this consumer until it is
+settled or its lease lapses. After that another consumer may claim it, and settling it here answers
+`fenced`. Nothing is ever acknowledged here.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from redis.exceptions import ResponseError
+
+from streams.entry import Entry
+from streams.scripts import run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from redis import Redis
+
+    _Raw = tuple[bytes, dict[bytes, bytes]]
+
+_FOREVER_MS = 86_400_000  # idle time that any claim accepts
+_PAGE = 256
+
+
+class Stale(NamedTuple):
+    """A pending entry whose lease has lapsed."""
+
+    stream: str
+    id: bytes
+    deliveries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """A consumer of one group over one or more streams, most urgent first.
+
+    Attributes:
+        name: unique among living processes; it is what fences a paused one.
+        lease_ms: an entry untouched for this long may be claimed by another consumer.
+    """
+
+    client: Redis
+    streams: tuple[str, ...]
+    group: str
+    name: str
+    lease_ms: int = 5_000
+
+    def join(self) -> None:
+        """Create the group at the beginning of each stream, where it does not exist yet."""
+        for stream in self.streams:
+            try:
+                self.client.xgroup_create(stream, self.group, id="0", mkstream=True)
+            except ResponseError as error:
+                if "BUSYGROUP" not in str(error):
+                    raise
+
+    def read(self, count: int, block_ms: int) -> list[Entry]:
+        """Read up to `count` new entries, the most urgent streams first.
+
+        Waits up to `block_ms` only when every stream is empty; what ends the wait is returned at
+        once, however little it is.
+        """
+        entries: list[Entry] = []
+        for stream in self.streams:
+            entries += self._read(count - len(entries), None, stream)
+            if len(entries) >= count:
+                return entries
+        return entries or self._read(count, block_ms, *self.streams)
+
+    def recover(self, known: set[tuple[str, bytes]]) -> list[Entry]:
+        """Return entries that are ours by the server's account but not in `known`.
+
+        The reply that brought them was lost with a connection. Taking them again counts as a
+        delivery.
+        """
+        lost: list[Entry] = []
+        for stream in self.streams:
+            for pending in self._own(stream):
+                if (stream, pending.id) not in known:
+                    lost += self._take(pending, min_idle=0)
+        return lost
+
+    def stale(self, limit: int) -> list[Stale]:
+        """List up to `limit` entries whose lease has lapsed, the oldest of urgent streams first."""
+        found: list[Stale] = []
+        for stream in self.streams:
+            found += self._page(stream, "-", limit - len(found), idle=self.lease_ms)
+            if len(found) >= limit:
+                break
+        return found
+
+    def claim(self, stale: Stale) -> Entry | None:
+        """Take over one entry; None if someone else was quicker or it no longer exists."""
+        return next(iter(self._take(stale, min_idle=self.lease_ms)), None)
+
+    def renew(self, entries: Iterable[Entry]) -> None:
+        """Begin the leases of entries anew, of those that are still ours."""
+        self._each_stream("renew", entries, ())
+
+    def release(self, entries: Iterable[Entry]) -> None:
+        """Give entries back unhandled, so that another consumer can claim them at once."""
+        self._each_stream("release", entries, (_FOREVER_MS,))
+
+    def leave(self) -> None:
+        """Delete this consumer from the group where it holds nothing."""
+        for stream in self.streams:
+            run(self.client, "leave", [stream], [self.group, self.name])
+
+    def _read(self, count: int, block_ms: int | None, *streams: str) -> list[Entry]:
+        reply = self.client.xreadgroup(
+            self.group, self.name, dict.fromkeys(streams, ">"), count=count, block=block_ms
+        )
+        now = time.perf_counter()
+        return [
+            Entry(stream.decode(), id_, fields, 1, now)
+            for stream, entries in cast("dict[bytes, list[_Raw]]", reply).items()
+            for id_, fields in entries
+        ]
+
+    def _own(self, stream: str) -> Iterator[Stale]:
+        start = "-"
+        while page := self._page(stream, start, _PAGE, consumer=self.name):
+            yield from page
+            start = "(" + page[-1].id.decode()
+
+    def _page(
+        self,
+        stream: str,
+        start: str,
+        count: int,
+        *,
+        idle: int | None = None,
+        consumer: str | None = None,
+    ) -> list[Stale]:
+        reply = self.client.xpending_range(
+            stream, self.group, start, "+", count, consumername=consumer, idle=idle
+        )
+        rows = cast("list[dict[str, Any]]", reply)
+        return [Stale(stream, row["message_id"], row["times_delivered"]) for row in rows]
+
+    def _take(self, stale: Stale, *, min_idle: int) -> list[Entry]:
+        reply = self.client.xclaim(
+            stale.stream, self.group, self.name, min_idle, [stale.id.decode()]
+        )
+        now = time.perf_counter()
+        return [
+            Entry(stale.stream, id_, fields, stale.deliveries + 1, now)
+            for id_, fields in cast("list[_Raw]", reply)
+        ]
+
+    def _each_stream(self, script: str, entries: Iterable[Entry], extra: tuple[int, ...]) -> None:
+        ids: dict[str, list[bytes]] = {}
+        for entry in entries:
+            ids.setdefault(entry.stream, []).append(entry.id)
+        for stream, part in ids.items():
+            run(self.client, script, [stream], [self.group, self.name, *extra, *part])

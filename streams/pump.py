@@ -1,0 +1,312 @@
+"""Runs a consumer for real: reading, working and settling overlap, each on a thread of its own.
+
+    reader thread ──▶ inbox ──▶ your loop ──▶ outbox ──▶ settler thread
+
+The contract for the loop: take a batch from `batches`, hand what became of it to `settle`, in any
+order and as late as you like; leases are renewed meanwhile. A batch is as large as keeps its
+handling near `target_seconds`, so that little is held by a process that dies.
+
+What was delivered before is suspect, since it may be what killed its last worker. A suspect
+travels alone: it is claimed when nothing else is held here, and nothing else is read until it is
+settled. So a task that kills its workers takes no neighbour along and runs out of deliveries alone.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import structlog
+from redis.exceptions import RedisClusterException, RedisError
+
+from contracts.errors import FatalError, TransientError
+from streams.settle import settle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Sequence
+
+    from redis import Redis
+
+    from streams.consumer import Consumer
+    from streams.entry import Entry, Settlement
+    from streams.keys import Keys
+    from streams.settle import Verdict
+
+log = structlog.get_logger()
+
+_CLAIM_EVERY = 1.0  # seconds between looks for lapsed leases
+_BLOCK_MS = 500  # an idle reader still claims, renews and notices a stop this often
+_STALE_PAGE = 64
+_SERVER_TROUBLE = (RedisError, RedisClusterException, TransientError)
+_OUTBOX = 2  # one batch in the script, one ready
+_BACKOFF = (0.05, 2.0)  # seconds, first and largest, after an error of the server
+
+
+@dataclass(frozen=True, slots=True)
+class PumpSettings:
+    """How a pump reads and settles.
+
+    Attributes:
+        window_ms: how long a task id is remembered as dealt with.
+        max_batch: most entries handled at once.
+        target_seconds: handling time a batch should stay near.
+        drain_seconds: after this long, a stop gives back what is not yet handled.
+    """
+
+    window_ms: int = 600_000
+    max_batch: int = 256
+    target_seconds: float = 0.05
+    drain_seconds: float = 7.0
+
+
+@dataclass
+class Pump:
+    """Feeds one loop from a consumer, and settles what the loop returns.
+
+    Attributes:
+        consumer: used by the reader thread alone.
+        settler: connection used by the settler thread alone.
+        keys: where decisions and dead letters go.
+        on_settled: told of every settled batch, on the settler thread.
+    """
+
+    consumer: Consumer
+    settler: Redis
+    keys: Keys
+    settings: PumpSettings = field(default_factory=PumpSettings)
+    on_settled: Callable[[Sequence[Settlement], Sequence[Verdict]], None] = lambda _batch, _v: None
+
+    def __post_init__(self) -> None:
+        self._changed = threading.Condition()
+        self._held: dict[tuple[str, bytes], Entry] = {}
+        self._inbox: deque[list[Entry]] = deque()
+        self._outbox: deque[Sequence[Settlement]] = deque()
+        self._stopping = threading.Event()
+        self._deadline = float("inf")
+        self._failure: BaseException | None = None
+        self._seconds_per_entry = 0.0
+        self._connected = False
+        self._reader = self._thread(self._read_forever, "reader")
+        self._settler = self._thread(self._settle_forever, "settler")
+
+    @property
+    def connected(self) -> bool:
+        """Whether the last exchange with the server went well."""
+        return self._connected
+
+    @property
+    def held(self) -> int:
+        """How many entries are read and not yet settled."""
+        return len(self._held)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._reader.start()
+        self._settler.start()
+
+    def stop(self) -> None:
+        """Ask for a drain: nothing more is read, what is held is handled and settled."""
+        if not self._stopping.is_set():
+            self._deadline = time.monotonic() + self.settings.drain_seconds
+            self._stopping.set()
+        with self._changed:
+            self._changed.notify_all()
+
+    def batches(self, tick: Callable[[], None] = lambda: None) -> Iterator[list[Entry]]:
+        """Yield batches until the drain is done; `tick` runs at least once a second.
+
+        Raises:
+            FatalError: the reader or the settler met an error that is not the server's.
+        """
+        while not self._overdue():
+            tick()
+            with self._changed:
+                self._changed.wait_for(lambda: self._inbox or self._drained(), timeout=1.0)
+                batch = self._inbox.popleft() if self._inbox else None
+            if self._failure:
+                raise FatalError(f"the queue's loop failed: {self._failure!r}") from self._failure
+            if batch:
+                begun = time.perf_counter()
+                yield batch
+                self._learn_pace((time.perf_counter() - begun) / len(batch))
+            elif self._drained():
+                return
+
+    def settle(self, batch: Sequence[Settlement]) -> None:
+        """Hand over what became of a batch; waits while two batches are still to be settled."""
+        with self._changed:
+            while len(self._outbox) >= _OUTBOX and not self._overdue() and not self._failure:
+                self._changed.wait(timeout=1.0)
+            self._outbox.append(batch)
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Finish the drain: settle, give back what is left, leave the group."""
+        self.stop()
+        with self._changed:
+            self._changed.wait_for(
+                lambda: not self._held, timeout=max(0.0, self._deadline - time.monotonic())
+            )
+            self._deadline = 0.0
+            self._changed.notify_all()
+        for thread in (self._reader, self._settler):
+            if thread.is_alive():
+                thread.join(1.0)
+        try:
+            self.consumer.release(self._held.values())
+            self.consumer.leave()
+        except _SERVER_TROUBLE as error:
+            log.warning("left without goodbye", error=str(error), held=len(self._held))
+
+    def _thread(self, loop: Callable[[], None], name: str) -> threading.Thread:
+        def guarded() -> None:
+            try:
+                loop()
+            except BaseException as error:  # noqa: BLE001 (a thread that dies silently would hang the process)
+                with self._changed:
+                    self._failure = error
+                    self._changed.notify_all()
+
+        return threading.Thread(target=guarded, name=name, daemon=True)
+
+    # -- reader thread ---------------------------------------------------------------------------
+
+    def _read_forever(self) -> None:
+        steps = self._steps()
+        backoff = _BACKOFF[0]
+        while not self._stopping.is_set():
+            try:
+                next(steps)
+                self._connected, backoff = True, _BACKOFF[0]
+            except _SERVER_TROUBLE as error:
+                self._connected = False
+                log.warning("cannot read", error=str(error), retry_in=backoff)
+                self._stopping.wait(backoff)
+                backoff = min(2 * backoff, _BACKOFF[1])
+                steps = self._steps()
+
+    def _steps(self) -> Iterator[None]:
+        """Go one exchange with the server further at each step; begun anew after an error."""
+        self.consumer.join()
+        with self._changed:
+            known = set(self._held)
+        self._hold(self.consumer.recover(known))
+        yield
+        claim_at = renew_at = time.monotonic()
+        while True:
+            now = time.monotonic()
+            if now >= renew_at:
+                self._renew()
+                renew_at = now + self.consumer.lease_ms / 3000
+            if now >= claim_at:
+                more = yield from self._claim_suspects()
+                claim_at = now if more else now + _CLAIM_EVERY
+            batch = self._batch_size()
+            if self._wait_for_slots(batch, until=min(claim_at, renew_at)):
+                self._hold(self.consumer.read(batch, _BLOCK_MS))
+            yield
+
+    def _claim_suspects(self) -> Generator[None, None, bool]:
+        """Take lapsed entries one at a time; returns whether there may be more."""
+        stale = self.consumer.stale(_STALE_PAGE)
+        for each in stale:
+            while not self._wait_until_empty():
+                self._renew()
+                yield
+            entry = self.consumer.claim(each)
+            self._hold([entry] if entry else [])
+            yield
+        while stale and not self._wait_until_empty():
+            self._renew()
+            yield
+        return len(stale) == _STALE_PAGE
+
+    def _hold(self, entries: list[Entry]) -> None:
+        if not entries:
+            return
+        with self._changed:
+            self._held.update(((entry.stream, entry.id), entry) for entry in entries)
+            size = self.settings.max_batch
+            self._inbox.extend(entries[i : i + size] for i in range(0, len(entries), size))
+            self._changed.notify_all()
+
+    def _renew(self) -> None:
+        old = time.perf_counter() - self.consumer.lease_ms / 6000
+        with self._changed:
+            due = [entry for entry in self._held.values() if entry.received < old]
+        self.consumer.renew(due)
+
+    def _batch_size(self) -> int:
+        pace = self._seconds_per_entry
+        fitting = int(self.settings.target_seconds / pace) if pace else 16
+        return max(1, min(self.settings.max_batch, fitting))
+
+    def _wait_for_slots(self, batch: int, *, until: float) -> bool:
+        with self._changed:
+            return (
+                self._changed.wait_for(
+                    lambda: len(self._held) <= 2 * batch or self._stopping.is_set(),
+                    timeout=max(0.0, until - time.monotonic()),
+                )
+                and not self._stopping.is_set()
+            )
+
+    def _wait_until_empty(self) -> bool:
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: not self._held or self._stopping.is_set(),
+                timeout=self.consumer.lease_ms / 3000,
+            )
+
+    # -- settler thread --------------------------------------------------------------------------
+
+    def _settle_forever(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._outbox or self._drained() or self._overdue())
+                if not self._outbox:
+                    return
+                batch = self._outbox[0]
+            verdicts = self._settle(batch)
+            if not verdicts:
+                return
+            with self._changed:
+                self._outbox.popleft()
+                for each in batch:
+                    self._held.pop((each.entry.stream, each.entry.id), None)
+                self._changed.notify_all()
+            self.on_settled(batch, verdicts)
+
+    def _settle(self, batch: Sequence[Settlement]) -> Sequence[Verdict]:
+        backoff = _BACKOFF[0]
+        while not self._overdue():
+            try:
+                return settle(
+                    self.settler,
+                    self.keys,
+                    batch,
+                    group=self.consumer.group,
+                    consumer=self.consumer.name,
+                    window_ms=self.settings.window_ms,
+                )
+            except _SERVER_TROUBLE as error:
+                log.warning("cannot settle", error=str(error), batch=len(batch), retry_in=backoff)
+                with self._changed:
+                    self._changed.wait_for(self._overdue, timeout=backoff)
+                backoff = min(2 * backoff, _BACKOFF[1])
+        return []
+
+    def _drained(self) -> bool:
+        return bool(self._failure) or (
+            self._stopping.is_set() and not self._reader.is_alive() and not self._held
+        )
+
+    def _overdue(self) -> bool:
+        return time.monotonic() > self._deadline
+
+    def _learn_pace(self, seconds: float) -> None:
+        known = self._seconds_per_entry
+        self._seconds_per_entry = 0.8 * known + 0.2 * seconds if known else seconds

@@ -1,0 +1,117 @@
+"""Settle a batch: publish and acknowledge, each entry exactly once (`lua/settle.lua`).
+
+This is the one place where work leaves the pending list. Calling it again with the same batch, for
+example because the reply was lost, changes nothing: what was settled answers `duplicate`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from contracts.encode import dead_letter_fields
+from contracts.messages import DeadLetter
+from streams.dead import encode_payload
+from streams.entry import Bury, Leave, Publish, Settlement
+from streams.scripts import run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from redis import Redis
+
+    from streams.entry import Entry
+    from streams.keys import Keys
+
+Verdict = Literal["settled", "duplicate", "fenced", "blocked", "left"]
+_VERDICTS: dict[int, Verdict] = {1: "settled", 2: "duplicate", 3: "fenced", 4: "blocked"}
+_BATCH = 256  # one script holds the server for 2.4 ms at this size
+
+
+def settle(  # noqa: PLR0913 (a batch, and whose it is)
+    client: Redis,
+    keys: Keys,
+    batch: Sequence[Settlement],
+    *,
+    group: str,
+    consumer: str,
+    window_ms: int,
+) -> list[Verdict]:
+    """Carry out what became of a batch of entries.
+
+    Args:
+        client: a connection to the server the entries came from.
+        keys: names the audit and dead-letter streams and the idempotency keys.
+        batch: at most one settlement per entry; entries may come from several streams.
+        group: consumer group of the entries.
+        consumer: who must still own them.
+        window_ms: how long a task id is remembered as dealt with.
+
+    Returns:
+        One verdict per settlement: `settled`; `duplicate` (dealt with before, now acknowledged);
+        `fenced` (another consumer owns it now; nothing was done); `blocked` (the master's key
+        holds something else than a stream; still pending); `left` (it was to be left pending).
+
+    Raises:
+        redis.RedisError: nothing is known about the batch; call again with the same batch.
+    """
+    verdicts: dict[tuple[str, bytes], Verdict] = {}
+    for stream, part in _by_stream(batch):
+        keys_arg, args = _arguments(keys, stream, part, (group, consumer, window_ms))
+        codes = run(client, "settle", keys_arg, args)
+        verdicts.update(
+            ((stream, each.entry.id), _VERDICTS[code])
+            for each, code in zip(part, codes, strict=True)
+        )
+    return [verdicts.get((each.entry.stream, each.entry.id), "left") for each in batch]
+
+
+def _by_stream(batch: Sequence[Settlement]) -> Iterable[tuple[str, list[Settlement]]]:
+    parts: dict[str, list[Settlement]] = {}
+    for each in batch:
+        if not isinstance(each, Leave):
+            parts.setdefault(each.entry.stream, []).append(each)
+    for stream, part in parts.items():
+        for start in range(0, len(part), _BATCH):
+            yield stream, part[start : start + _BATCH]
+
+
+def _arguments(
+    keys: Keys, stream: str, part: Sequence[Settlement], head: tuple[str, str, int]
+) -> tuple[list[str], list[str | bytes | int]]:
+    targets: dict[str, int] = {}
+    done: list[str] = []
+    args: list[str | bytes | int] = []
+    done_prefix = keys.done("")
+    for each in part:
+        if isinstance(each, Publish):
+            done.append(done_prefix + each.task_id)
+            target = targets.get(each.target) or targets.setdefault(each.target, len(targets) + 1)
+            audit = b"" if each.audit is each.payload else each.audit
+            args += (each.entry.id, "p", target, len(done), each.task_id, each.payload, audit)
+        elif isinstance(each, Bury):
+            mark = 0
+            if each.task_id is not None:
+                done.append(done_prefix + each.task_id)
+                mark = len(done)
+            args += (each.entry.id, "d", 0, mark, "", _letter(each), b"")
+        else:
+            args += (each.entry.id, "a", 0, 0, "", b"", b"")
+    return [stream, keys.decisions, keys.dead, *targets, *done], [*head, len(targets), *args]
+
+
+def _letter(bury: Bury) -> bytes:
+    entry: Entry = bury.entry
+    letter = DeadLetter(
+        source=entry.stream,
+        entry_id=entry.id.decode(),
+        reason=bury.reason,
+        detail=bury.detail,
+        payload={},
+        attempts=entry.attempt,
+        at=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+    )
+    fields = dead_letter_fields(letter) | {"payload": encode_payload(entry.fields)}
+    return msgspec.msgpack.encode([part for pair in fields.items() for part in pair])

@@ -1,0 +1,86 @@
+"""Whether this process lives and whether it is ready, told by file and by HTTP.
+
+Liveness is the loop's own heartbeat and never asks the queue: a server that is down must not get
+its workers killed. Readiness is whatever the process says of itself.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+
+@dataclass
+class Health:
+    """The heartbeat of one process.
+
+    Attributes:
+        status: what `/readyz` reports; the process is ready when every value is true.
+        file: touched at most once a second while the loop turns; for probes that look at files.
+        stale_seconds: without a beat for this long the process counts as hung.
+    """
+
+    status: Callable[[], Mapping[str, bool]]
+    file: Path | None = None
+    stale_seconds: float = 30.0
+    _last: float = field(default_factory=time.monotonic)
+    _touched: float = 0.0
+
+    def beat(self) -> None:
+        """Say that the loop turns."""
+        self._last = time.monotonic()
+        if self.file is not None and self._last - self._touched >= 1.0:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            self.file.touch()
+            self._touched = self._last
+
+    @property
+    def alive(self) -> bool:
+        """Whether the loop turned lately."""
+        return time.monotonic() - self._last < self.stale_seconds
+
+    def serve(self, port: int, host: str = "127.0.0.1") -> ThreadingHTTPServer:
+        """Answer `/livez` and `/readyz` on a thread; 200 is yes, 503 is no.
+
+        Raises:
+            OSError: the port is taken.
+        """
+        server = ThreadingHTTPServer((host, port), _handler(self))
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
+        return server
+
+
+def _handler(health: Health) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # noqa: N802 (the base class dispatches on this name)
+            status: Mapping[str, bool]
+            if self.path == "/livez":
+                status = {"alive": health.alive}
+            elif self.path == "/readyz":
+                status = {"alive": health.alive, **health.status()}
+            else:
+                self.send_error(HTTPStatus.NOT_FOUND)
+                return
+            good = all(status.values())
+            body = orjson.dumps({"ok": good, **status})
+            self.send_response(HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_args: object) -> None:
+            """Say nothing: a probe every few seconds is no news."""
+
+    return Handler

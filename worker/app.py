@@ -1,0 +1,110 @@
+"""The worker process: everything is wired here, and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections import Counter
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from contracts.settings import load, redacted
+from router.masters import Masters
+from router.policy import Policy
+from router.rules import Rules
+from streams.connect import connect
+from streams.consumer import Consumer
+from streams.keys import WORKERS, Keys
+from streams.pump import Pump, PumpSettings
+from telemetry.health import Health
+from telemetry.logs import configure
+from worker.chores import Chores
+from worker.handle import Handler
+from worker.live import LiveConfig
+from worker.loop import run
+from worker.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from contracts.messages import RolloutConfig
+    from streams.entry import Settlement
+    from streams.settle import Verdict
+    from worker.handle import Retriever
+
+log = structlog.get_logger()
+
+
+def main() -> int:
+    """Run a worker until TERM or INT, then drain; returns the exit code.
+
+    Raises:
+        FatalError: the settings or the surroundings do not allow a worker to run.
+    """
+    settings = load(Settings, os.environ)
+    configure("worker", settings.log_level)
+    log.info("starting", **redacted(settings))
+
+    keys = Keys(settings.prefix, settings.partition)
+    masters = Masters.parse(settings.masters_text)
+    rules = Rules.parse(settings.rules_text, masters)
+    client = connect(settings.redis_url, data_dir=Path(settings.data_dir), role="worker")
+    live = LiveConfig(client, keys, settings.fresh_config)
+    live.start()
+
+    @lru_cache(maxsize=1)
+    def retriever() -> Retriever:
+        from worker.context import open_retriever  # noqa: PLC0415 (FAISS and the encoder load only where used)
+
+        return open_retriever(settings, masters, keys, client)
+
+    @lru_cache(maxsize=2)
+    def handler(config: RolloutConfig) -> Handler:
+        return Handler(
+            keys,
+            Policy(masters, rules, None, config),
+            retriever() if config.enable_rag else None,
+            settings.max_deliveries,
+        )
+
+    handler(live.current)
+    tally: Counter[str] = Counter()
+
+    def count(_batch: Sequence[Settlement], verdicts: Sequence[Verdict]) -> None:
+        tally.update(verdicts)
+
+    pump = Pump(
+        Consumer(client, keys.task_streams, WORKERS, settings.name, settings.lease_ms),
+        client,
+        keys,
+        PumpSettings(window_ms=1000 * settings.idempotency_seconds, max_batch=settings.batch_size),
+        count,
+    )
+    chores = Chores(client, keys, masters.names, settings.decisions_days)
+    health = Health(
+        lambda: {"queue": pump.connected},
+        Path(settings.health_file) if settings.health_file else None,
+    )
+    if settings.health_port:
+        health.serve(settings.health_port)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: threading.Thread(target=pump.stop).start())
+    # Three threads hand each other batches: the default of 5 ms would be most of a batch's time.
+    sys.setswitchinterval(0.0005)
+    pump.start()
+    chores.start()
+    log.info("reading", streams=keys.task_streams, name=settings.name)
+    try:
+        run(pump, lambda: handler(live.current), health.beat)
+    finally:
+        pump.close()
+        chores.stop()
+        live.stop()
+        log.info("stopped", **tally)
+    return 0

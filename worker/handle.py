@@ -1,0 +1,200 @@
+"""What happens to a batch of entries, as one pipe: parse, embed, route, retrieve, decide.
+
+Deciding never fails a task. What is malformed is buried, trouble with context is a status in the
+decision, and an error nobody thought of leaves only the entry that caused it pending.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+from msgspec import UNSET, Struct
+
+from contracts.encode import encode_decision, encode_reference
+from contracts.errors import PoisonError
+from contracts.messages import ContextItem, ContextStatus, Decision
+from contracts.parse import parse_task
+from contracts.reasons import TOO_MANY_DELIVERIES
+from streams.entry import Bury, Leave, Publish
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from contracts.messages import Task
+    from router.policy import Policy, Routing
+    from streams.entry import Entry, Settlement
+    from streams.keys import Keys
+
+    Embeddings = NDArray[np.float32]
+
+log = structlog.get_logger()
+
+
+class Work(Struct, frozen=True, gc=False):
+    """An entry and the task it holds."""
+
+    entry: Entry
+    task: Task
+
+
+class Context(Struct, frozen=True, gc=False):
+    """What was retrieved for one task.
+
+    Attributes:
+        generation: version of the index that was searched, if one was.
+    """
+
+    items: list[ContextItem]
+    status: ContextStatus
+    generation: str | None = None
+
+
+class Retriever(Protocol):
+    """Finds context. Neither method raises: trouble is None, or a status."""
+
+    def embed(self, texts: Sequence[str]) -> Embeddings | None:
+        """Return an array (len(texts), dim) of float32 rows of length 1, or None."""
+
+    def retrieve(
+        self, texts: Sequence[str], embeddings: Embeddings | None, masters: Sequence[str]
+    ) -> list[Context]:
+        """Return one context per text, from the collections of the master it goes to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """Turns entries into what becomes of them, under one version of configuration and index.
+
+    Attributes:
+        retriever: None where context is switched off.
+        max_deliveries: an entry delivered more often is buried untouched.
+    """
+
+    keys: Keys
+    policy: Policy
+    retriever: Retriever | None
+    max_deliveries: int
+
+    def __call__(self, entries: Sequence[Entry]) -> list[Settlement]:
+        """Handle a batch; returns one settlement per entry. Never raises `Exception`."""
+        try:
+            parsed = [self._parse(entry) for entry in entries]
+            works = [each for each in parsed if isinstance(each, Work)]
+            buried = [each for each in parsed if isinstance(each, Bury)]
+            return [*buried, *self._publish(works)] if works else [*buried]
+        except Exception:
+            if len(entries) > 1:
+                return [settlement for entry in entries for settlement in self([entry])]
+            log.exception("left pending", entry=entries[0].id, attempt=entries[0].attempt)
+            return [Leave(entries[0])]
+
+    def decide(
+        self, tasks: Sequence[Task], received: Sequence[float], attempts: Sequence[int]
+    ) -> list[Decision]:
+        """Decide tasks.
+
+        Args:
+            tasks: valid tasks.
+            received: when each arrived, by `time.perf_counter()`.
+            attempts: which delivery of each this is.
+        """
+        texts = [task.description for task in tasks]
+        embeddings = self.retriever.embed(texts) if self.retriever else None
+        routings = self.policy.route([task.task_id for task in tasks], texts, embeddings)
+        contexts = self._retrieve(texts, embeddings, [each.selected_master for each in routings])
+        timestamp = datetime.now(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+        now = time.perf_counter()
+        version = self.policy.config.version
+        return [
+            _decision(task, routing, context, timestamp, 1000 * (now - since), attempt, version)
+            for task, routing, context, since, attempt in zip(
+                tasks, routings, contexts, received, attempts, strict=True
+            )
+        ]
+
+    def _parse(self, entry: Entry) -> Work | Bury:
+        if entry.attempt > self.max_deliveries:
+            detail = f"handed out {self.max_deliveries} times without being settled"
+            return Bury(entry, TOO_MANY_DELIVERIES, detail, _usable_id(entry))
+        try:
+            return Work(entry, parse_task(entry.fields))
+        except PoisonError as error:
+            return Bury(entry, error.reason, error.detail)
+
+    def _publish(self, works: Sequence[Work]) -> list[Publish]:
+        decisions = self.decide(
+            [work.task for work in works],
+            [work.entry.received for work in works],
+            [work.entry.attempt for work in works],
+        )
+        return [
+            Publish(
+                work.entry,
+                decision.task_id,
+                self.keys.master(decision.selected_master),
+                payload := encode_decision(decision),
+                encode_reference(decision) if decision.context else payload,
+            )
+            for work, decision in zip(works, decisions, strict=True)
+        ]
+
+    def _retrieve(
+        self, texts: Sequence[str], embeddings: Embeddings | None, masters: Sequence[str]
+    ) -> list[Context]:
+        if self.retriever is None:
+            return [_DISABLED] * len(texts)
+        return self.retriever.retrieve(texts, embeddings, masters)
+
+
+_DISABLED = Context([], "disabled")
+
+
+def _usable_id(entry: Entry) -> str | None:
+    try:
+        return parse_task(entry.fields).task_id
+    except PoisonError:
+        return None
+
+
+def _decision(  # noqa: PLR0913, PLR0917 (a decision is where everything comes together)
+    task: Task,
+    routing: Routing,
+    context: Context,
+    timestamp: str,
+    latency_ms: float,
+    attempt: int,
+    config_version: int,
+) -> Decision:
+    return Decision(
+        task_id=task.task_id,
+        timestamp=timestamp,
+        description=task.description,
+        metadata=task.metadata,
+        selected_master=routing.selected_master,
+        method=routing.method,
+        confidence=routing.confidence,
+        ab_test_group=routing.ab_test_group,
+        bucket=routing.bucket,
+        experiment=routing.experiment,
+        scores=routing.scores,
+        propensity=routing.propensity,
+        rules_version=routing.rules_version,
+        model_version=routing.model_version,
+        index_generation=context.generation,
+        context=context.items,
+        context_status=context.status,
+        latency_ms=round(latency_ms, 3),
+        attempt=attempt,
+        config_version=config_version,
+        fallback_reason=UNSET if routing.fallback_reason is None else routing.fallback_reason,
+        shadow=UNSET if routing.shadow is None else routing.shadow,
+        traceparent=UNSET if task.traceparent is None else task.traceparent,
+        tracestate=UNSET if task.tracestate is None else task.tracestate,
+    )

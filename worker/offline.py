@@ -1,0 +1,49 @@
+"""Decide without a queue: the same pipe, from tasks to decisions."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from router.masters import Masters
+from router.policy import Policy
+from router.rules import Rules
+from streams.keys import Keys
+from vectors.snapshot import list_collections
+from worker.handle import Handler
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from contracts.messages import Decision, Group, Task
+    from worker.settings import Settings
+
+
+def route_offline(
+    tasks: Sequence[Task], settings: Settings, group: Group | None = None
+) -> list[Decision]:
+    """Decide tasks as a fresh deployment would, with context if there is a snapshot to search.
+
+    Args:
+        tasks: valid tasks.
+        settings: as for a worker; nothing in it about the queue is used.
+        group: forces the arm.
+
+    Raises:
+        FatalError: the rules, the masters or the snapshot cannot be used.
+    """
+    masters = Masters.parse(settings.masters_text)
+    rules = Rules.parse(settings.rules_text, masters)
+    config = settings.fresh_config
+    if group is not None:
+        config = msgspec.structs.replace(config, percentage=float(group == "treatment"))
+    retriever = None
+    if config.enable_rag and list_collections(settings.store):
+        from worker.context import open_retriever  # noqa: PLC0415 (FAISS and the encoder load only where used)
+
+        retriever = open_retriever(settings, masters)
+    handler = Handler(Keys(), Policy(masters, rules, None, config), retriever, 1)
+    now = time.perf_counter()
+    return handler.decide(tasks, [now] * len(tasks), [1] * len(tasks))
