@@ -8,24 +8,26 @@ matched weights become probabilities through a softmax whose temperature calibra
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from hashlib import sha256
 from math import exp
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
-import re2
+import re2  # type: ignore[import-untyped]  # google-re2 ships no types
 from msgspec import Meta, Struct
 
 from contracts.errors import FatalError
-from router.inflect import inflections
+from router.vocabulary import Vocabulary, term_forms, tokenize
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from router.masters import Masters
 
-_words = re.compile(r"[^\W_]+").findall
+_REMEMBERED = 8192  # outcomes kept; sums of weights recur far more than descriptions do
 _PATTERN_MEMORY = 64 << 20  # bytes RE2 may use for its automaton, far above what rules need
 
 
@@ -68,16 +70,8 @@ class _Term(Struct, frozen=True, gc=False):
     weight: int
 
 
-class _Entry(Struct, frozen=True, gc=False):
-    """What a form in the dictionary stands for.
-
-    Attributes:
-        terms: positions of the terms it is a form of.
-        span: number of words of the longest phrase that begins with it; 1 if none does.
-    """
-
-    terms: tuple[int, ...]
-    span: int
+# Sum of weights per master -> who is selected, and the probability of each.
+_Outcome = Callable[[tuple[int, ...]], tuple[str, dict[str, float]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +79,11 @@ class Rules:
     """Compiled rules. Scoring never raises and takes time linear in the text."""
 
     version: str
-    _names: tuple[str, ...]
-    _fallback: str
-    _temperature: float
-    _terms: tuple[_Term, ...]
-    _entries: dict[str, _Entry]
+    _no_weight: tuple[int, ...]  # a zero for each master
+    _outcome: _Outcome
+    _texts: tuple[str, ...]  # of each term
+    _weights: tuple[tuple[int, int], ...]  # of each term: which master, how much
+    _vocabulary: Vocabulary
     _patterns: Any  # re2.Set, which has no types
     _first_pattern: int  # position of the set's first pattern among the terms
 
@@ -112,16 +106,17 @@ class Rules:
         except msgspec.DecodeError as error:
             raise _fatal(str(error)) from error
         _check(file, masters)
-        terms, entries = _dictionary(file, masters.names)
+        terms = _terms(file, masters.names)
         patterns, pattern_terms = _compile_patterns(file, masters.names)
         meaning = msgspec.json.encode((file, masters.names, masters.fallback))
+        outcome = partial(_outcome, masters.names, masters.fallback, file.temperature)
         return cls(
             version=sha256(meaning).hexdigest()[:12],
-            _names=masters.names,
-            _fallback=masters.fallback,
-            _temperature=file.temperature,
-            _terms=(*terms, *pattern_terms),
-            _entries=entries,
+            _no_weight=(0,) * len(masters.names),
+            _outcome=lru_cache(maxsize=_REMEMBERED)(outcome),
+            _texts=tuple([term.text for term in (*terms, *pattern_terms)]),
+            _weights=tuple([(term.master, term.weight) for term in (*terms, *pattern_terms)]),
+            _vocabulary=Vocabulary.of(_forms(terms)),
             _patterns=patterns,
             _first_pattern=len(terms),
         )
@@ -132,47 +127,30 @@ class Rules:
         Args:
             description: any text; case does not matter.
         """
-        text = description.lower()
-        # Letters and spaces need no tokenizer, and hold nothing a pattern is for.
-        if text.replace(" ", "").isalpha():
-            found = self._lookup(text.split())
-        else:
-            found = self._lookup(_words(text))
-            for pattern in self._patterns.Match(text.encode(errors="replace")) or ():
+        found = self._vocabulary.find(tokenize(description))
+        # Letters and spaces hold nothing a pattern is for.
+        if not description.replace(" ", "").isalpha():
+            for pattern in self._patterns.Match(description.encode(errors="replace")) or ():
                 found[self._first_pattern + pattern] = None
-        return self._weigh([self._terms[index] for index in found])
+        totals = [*self._no_weight]
+        weights = self._weights
+        for term in found:
+            master, weight = weights[term]
+            totals[master] += weight
+        selected, scores = self._outcome(tuple(totals))
+        matched = tuple(map(self._texts.__getitem__, found))
+        return RuleScore(selected, scores[selected], scores.copy(), matched)
 
-    def _lookup(self, words: list[str]) -> dict[int, None]:
-        """Return the terms found, in order of appearance."""
-        found: dict[int, None] = {}
-        get = self._entries.get
-        for position, word in enumerate(words):
-            entry = get(word)
-            if entry is None:
-                continue
-            for term in entry.terms:
-                found[term] = None
-            for end in range(position + 2, position + entry.span + 1):
-                phrase = get(" ".join(words[position:end]))
-                if phrase is not None:
-                    for term in phrase.terms:
-                        found[term] = None
-        return found
 
-    def _weigh(self, matched: list[_Term]) -> RuleScore:
-        totals = [0] * len(self._names)
-        for term in matched:
-            totals[term.master] += term.weight
-        best = max(totals)
-        selected = (
-            self._names[totals.index(best)] if totals.count(best) == 1 else self._fallback
-        )
-        odds = [exp((total - best) / self._temperature) for total in totals]
-        whole = sum(odds)
-        scores = {name: odd / whole for name, odd in zip(self._names, odds, strict=True)}
-        return RuleScore(
-            selected, scores[selected], scores, tuple([term.text for term in matched])
-        )
+def _outcome(
+    names: tuple[str, ...], fallback: str, temperature: float, totals: tuple[int, ...]
+) -> tuple[str, dict[str, float]]:
+    """Return who is selected and the softmax of the totals; see `_Outcome`."""
+    best = max(totals)
+    selected = names[totals.index(best)] if totals.count(best) == 1 else fallback
+    odds = [exp((total - best) / temperature) for total in totals]
+    whole = sum(odds)
+    return selected, {name: odd / whole for name, odd in zip(names, odds, strict=True)}
 
 
 def _fatal(problem: str) -> FatalError:
@@ -189,51 +167,29 @@ def _check(file: _File, masters: Masters) -> None:
                 raise _fatal(f"{term!r} stands under {group.master} more than once")
             seen.add((group.master, term))
         for term in (*group.words, *group.phrases):
-            if term != " ".join(_words(term.lower())):
+            if term != " ".join(tokenize(term)):
                 raise _fatal(f"{term!r} must be lower-case words with one space between them")
         for term in group.words:
             if " " in term:
                 raise _fatal(f"{term!r} is more than one word; write it under phrases")
 
 
-def _dictionary(
-    file: _File, names: tuple[str, ...]
-) -> tuple[list[_Term], dict[str, _Entry]]:
-    """Return the words and phrases, and the dictionary that finds them in any form.
-
-    A form that is itself written out under a master is not also found as an inflection of another
-    of that master's terms.
-    """
-    terms = [
+def _terms(file: _File, names: tuple[str, ...]) -> list[_Term]:
+    """Return the words and phrases of the file."""
+    return [
         _Term(text, names.index(group.master), group.weight)
         for group in file.rule
         for text in (*group.words, *group.phrases)
     ]
+
+
+def _forms(terms: list[_Term]) -> Iterator[tuple[str, int]]:
+    """Yield each term's forms, less those written out as another term of the same master."""
     written = {(term.text, term.master) for term in terms}
-    forms: defaultdict[str, list[int]] = defaultdict(list)
-    spans: defaultdict[str, int] = defaultdict(lambda: 1)
     for index, term in enumerate(terms):
-        for form in _forms(term.text):
+        for form in term_forms(term.text):
             if form == term.text or (form, term.master) not in written:
-                forms[form].append(index)
-                first, *rest = form.split()
-                spans[first] = max(spans[first], 1 + len(rest))
-    return terms, {
-        form: _Entry(tuple(forms.get(form, ())), spans[form]) for form in {*forms, *spans}
-    }
-
-
-def _forms(text: str) -> set[str]:
-    """Return the forms of a word or phrase; of a phrase, its first and last words are inflected."""
-    first, *rest = text.split()
-    if not rest:
-        return inflections(first)
-    *between, last = rest
-    return {
-        " ".join((head, *between, tail))
-        for head in inflections(first)
-        for tail in inflections(last)
-    }
+                yield form, index
 
 
 def _compile_patterns(file: _File, names: tuple[str, ...]) -> tuple[Any, list[_Term]]:
