@@ -8,10 +8,10 @@ it is up in tens of milliseconds:
 It detaches into its own session and reports back through its first process, which exits 0 once the
 server answers, or 1 with the reason on stderr.
 
-It inherits an open, exclusively locked descriptor of `server.lock`, and so does the server: the lock
-is free only when guard and server are both gone, whichever of them was killed, so the kernel keeps
-it at one server per data directory. Users are the holders of shared locks on `users.lock`; the kernel drops those at
-`kill -9` too.
+It inherits an open, exclusively locked descriptor of `server.lock`, and so does the server: the
+lock is free only when both are gone, whichever of them was killed, so the kernel keeps it at one
+server per data directory. Users are the holders of shared locks on `users.lock`; the kernel drops
+those at `kill -9` too.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import socket
 import sys
 import time
 from collections import deque
+from pathlib import Path
 
 POLL = 0.1  # seconds between looks at server and users; also how late a crash is noticed
 STARTUP_POLL = 0.01
@@ -80,7 +81,7 @@ class Guard:
     """Keeps one server alive for as long as it has users."""
 
     def __init__(self, path: str, argv: list[str], report: int) -> None:
-        self._path, self._argv = path, argv
+        self._path, self._argv = Path(path), argv
         self._report: int | None = report
         self._users = os.open("users.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._crashes: deque[float] = deque(maxlen=RESTARTS + 1)
@@ -96,7 +97,7 @@ class Guard:
                 if self._users_present():
                     used = time.monotonic()
                 self._revive()
-                if not self._ready and answers(self._path):
+                if not self._ready and answers(str(self._path)):
                     self._ready = True
                     self.tell("ready")
                 time.sleep(POLL if self._ready else STARTUP_POLL)
@@ -116,7 +117,10 @@ class Guard:
         return False
 
     def _deserted(self, used: float) -> bool:
-        """Whether to go. If so the users' lock stays taken: who comes now waits, then starts anew."""
+        """Whether to go. The users' lock then stays taken: who comes now waits and starts anew."""
+        if self._removed():
+            log("the directory was removed")
+            return True
         if time.monotonic() - used < LINGER:
             return False
         try:
@@ -125,6 +129,9 @@ class Guard:
             return False
         log("no user left")
         return True
+
+    def _removed(self) -> bool:
+        return os.fstat(self._users).st_nlink == 0
 
     def _revive(self) -> None:
         """Restart the server if it ended; raises SystemExit if that is of no use."""
@@ -154,16 +161,22 @@ class Guard:
             self._report = None
 
     def _stop(self) -> None:
-        """End the server: by TERM, on which it syncs its append-only file, or by KILL if it hangs."""
+        """End the server: by TERM, on which it syncs its append-only file, or by KILL if it hangs.
+
+        Where the directory was removed there is nothing to save, and the socket's name, which the
+        server unlinks on TERM, may be that of the next server already.
+        """
         if not self._server:
             return
-        os.kill(self._server, signal.SIGTERM)
+        os.kill(self._server, signal.SIGKILL if self._removed() else signal.SIGTERM)
         deadline = time.monotonic() + TERM_PATIENCE
         while not os.waitpid(self._server, os.WNOHANG)[0]:
             if time.monotonic() > deadline:
                 os.kill(self._server, signal.SIGKILL)
                 deadline = float("inf")
             time.sleep(STARTUP_POLL)
+        with contextlib.suppress(OSError):  # the data directory itself is not empty and stays
+            self._path.parent.rmdir()
         log("server stopped")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SHORTEST, LONGEST = 0.01, 0.5  # seconds between attempts, doubling
+SHORTEST, LONGEST, GROWTH = 0.01, 0.5, 1.5  # seconds between attempts, and how they grow
 SILENCE = 2.0  # seconds before, and between, lines on stderr
 
 
@@ -31,5 +31,5 @@ def attempts(what: str, patience: float) -> Iterator[float]:
             told = now
             sys.stderr.write(f"waiting for {what} ({now - start:.0f} s)\n")
         time.sleep(min(pause, max(0.0, start + patience - time.monotonic())))
-        pause = min(pause * 2, LONGEST)
+        pause = min(pause * GROWTH, LONGEST)
     yield time.monotonic() - start

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import redis
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
+from redis.exceptions import RedisClusterException
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 from redis.sentinel import Sentinel
@@ -21,6 +22,8 @@ from streams.url import Address, parse, redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+Options = dict[str, Any]  # keyword arguments of redis-py's connections
 
 DATA_DIR = Path(".cortex")
 SOCKET_TIMEOUT = 10.0  # seconds without a byte until a connection is given up
@@ -67,30 +70,28 @@ def connect(
     )
 
 
-def _options(role: str, socket_timeout: float) -> dict[str, Any]:
+def _options(role: str, socket_timeout: float) -> Options:
     """What every connection has in common, whatever it leads to."""
     return {
-        # Same shapes of replies whatever the protocol, and those the typed stubs promise.
+        # The shapes of replies of RESP3, whatever the server speaks: streams as dictionaries.
         "legacy_responses": False,
         "protocol": 3,
         "decode_responses": False,  # decoding every field costs a third of the throughput
         "client_name": f"cortex:{role}:{os.getpid()}",
         "socket_timeout": socket_timeout,
         "health_check_interval": HEALTH_CHECK,
+        # An extra of Redis Enterprise: elsewhere one refused command per connection.
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }
 
 
-def _tcp(address: Address, options: dict[str, Any]) -> dict[str, Any]:
+def _tcp(address: Address) -> Options:
+    """What connections over TCP have in common."""
     return {
-        **options,
-        "username": address.username,
-        "password": address.password,
         "socket_connect_timeout": CONNECT_TIMEOUT,
         "socket_keepalive": True,  # notices a peer that vanished during a long BLOCK
         "ssl": address.ssl,
         **address.tls,
-        # An extra of Redis Enterprise: elsewhere one refused command per connection.
-        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }
 
 
@@ -99,44 +100,37 @@ def _no_retry() -> Retry:
     return Retry(NoBackoff(), 0)
 
 
-def _embedded(directory: Path, options: dict[str, Any]) -> redis.Redis:
+def _embedded(directory: Path, options: Options) -> redis.Redis:
     pool = redis.ConnectionPool(
         connection_class=GuardedConnection, data_dir=directory, retry=_no_retry(), **options
     )
     return redis.Redis.from_pool(pool)
 
 
-def _client(address: Address, options: dict[str, Any]) -> redis.Redis:
-    match address.kind:
-        case "unix":
-            return redis.Redis(
-                unix_socket_path=address.path,
-                db=address.db,
-                username=address.username,
-                password=address.password,
-                retry=_no_retry(),
-                **options,
-            )
-        case "single":
-            (host, port), *others = address.hosts
-            if others:
-                msg = "several hosts are for redis+sentinel:// and redis+cluster://"
-                raise FatalError(msg)
-            return redis.Redis(
-                host=host, port=port, db=address.db, retry=_no_retry(), **_tcp(address, options)
-            )
-        case "sentinel":
-            tcp = {**_tcp(address, options), "retry": _no_retry()}
-            credentials = {
-                "username": address.sentinel_username,
-                "password": address.sentinel_password,
-            }
-            sentinel = Sentinel(address.hosts, sentinel_kwargs=tcp | credentials)
-            return sentinel.master_for(address.service, db=address.db, **tcp)
-        case "cluster":
-            nodes = [ClusterNode(host, port) for host, port in address.hosts]
-            cluster = RedisCluster(startup_nodes=nodes, retry=_no_retry(), **_tcp(address, options))
-            return cast("redis.Redis", cluster)  # the same commands, by another class
+def _client(address: Address, options: Options) -> redis.Redis:
+    options = options | {"username": address.username, "password": address.password}
+    if address.kind == "unix":
+        return redis.Redis(
+            unix_socket_path=address.path, db=address.db, retry=_no_retry(), **options
+        )
+    options |= _tcp(address)
+    if address.kind == "sentinel":
+        return _behind_sentinels(address, options)
+    if address.kind == "cluster":
+        # Redirections are followed all the same: a redirected command was not carried out.
+        nodes = [ClusterNode(*host) for host in address.hosts]  # type: ignore[no-untyped-call] # redis-py
+        cluster = RedisCluster(startup_nodes=nodes, retry=_no_retry(), **options)
+        return cast("redis.Redis", cluster)  # the same commands, by another class
+    ((host, port),) = address.hosts
+    return redis.Redis(host=host, port=port, db=address.db, retry=_no_retry(), **options)
+
+
+def _behind_sentinels(address: Address, options: Options) -> redis.Redis:
+    options = options | {"retry": _no_retry()}
+    of_sentinels = {"username": address.sentinel_username, "password": address.sentinel_password}
+    sentinel = Sentinel(address.hosts, sentinel_kwargs=options | of_sentinels)  # type: ignore[no-untyped-call] # redis-py
+    primary = sentinel.master_for(address.service, db=address.db, **options)  # type: ignore[no-untyped-call] # redis-py
+    return cast("redis.Redis", primary)
 
 
 def _first_answer(shown: str, make: Callable[[], redis.Redis]) -> redis.Redis:
@@ -146,12 +140,11 @@ def _first_answer(shown: str, make: Callable[[], redis.Redis]) -> redis.Redis:
         try:
             client = make()
             client.ping()
-        except (redis.RedisError, redis.cluster.RedisClusterException, OSError) as caught:
+        except (redis.RedisError, RedisClusterException, OSError) as caught:
             error = caught
             loading = isinstance(error, redis.BusyLoadingError)
             if not is_transient(error) or (waited >= PATIENCE and not loading):
                 break
         else:
             return client
-    msg = f"no Redis at {shown}: {error}"
-    raise FatalError(msg) from error
+    raise FatalError(f"no Redis at {shown}: {error}") from error

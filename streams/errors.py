@@ -9,6 +9,7 @@ from redis.exceptions import (
     ClusterError,
     MasterDownError,
     OutOfMemoryError,
+    RedisClusterException,
     SlotNotCoveredError,
     TryAgainError,
 )
@@ -42,5 +43,7 @@ def is_transient(error: BaseException) -> bool:
         return False
     if isinstance(error, _TRANSIENT):
         return True
+    if isinstance(error, RedisClusterException):  # raised from what made the nodes unreachable
+        return error.__cause__ is not None and is_transient(error.__cause__)
     code = str(error).partition(" ")[0]
     return isinstance(error, redis.ResponseError) and code in _CODES

@@ -58,7 +58,7 @@ def redact(url: str) -> str:
     Works on malformed addresses too: whatever stands before the last `@` counts as credentials.
     """
     url = re.sub(
-        r"://(?P<user>[^:@/]*)(?P<rest>.*)@",
+        r"://(?!/)(?P<user>[^:@/]*)(?P<rest>.*)@",
         lambda found: f"://{found['user']}:***@" if found["rest"] else "://***@",
         url,
         flags=re.DOTALL,
@@ -77,8 +77,7 @@ def parse(url: str) -> Address:
     except ValueError as error:
         # Only messages written here: those of urllib may quote parts of a password.
         reason = error.args[0] if isinstance(error, _AddressError) else "it cannot be read"
-        msg = f"bad Redis address {redact(url)}: {reason}; write {_SHOWN}"
-        raise FatalError(msg) from None
+        raise FatalError(f"bad Redis address {redact(url)}: {reason}; write {_SHOWN}") from None
 
 
 class _AddressError(ValueError):
@@ -88,16 +87,18 @@ class _AddressError(ValueError):
 def _parse(url: str) -> Address:
     parts = urlsplit(url.strip())
     if parts.scheme not in _KINDS:
-        msg = "unknown scheme"
-        raise _AddressError(msg)
+        raise _AddressError("unknown scheme")
     kind, ssl = _KINDS[parts.scheme]
     credentials, _, hosts = parts.netloc.rpartition("@")
     username, _, password = credentials.partition(":")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     path = unquote(parts.path)
     if kind == "unix" and (hosts or not path.strip("/")):
-        msg = "a socket's path starts with / (unix:///run/redis.sock)"
-        raise _AddressError(msg)
+        raise _AddressError("a socket's path starts with / (unix:///run/redis.sock)")
+    if kind != "unix" and "@" in parts.path + parts.fragment:
+        raise _AddressError("special characters of a password must be percent-encoded")
+    if kind == "single" and "," in hosts:
+        raise _AddressError("several hosts need redis+sentinel:// or redis+cluster://")
     service, db = _service_and_db(kind, path, options.pop("db", ""))
     address = Address(
         kind=kind,
@@ -113,8 +114,7 @@ def _parse(url: str) -> Address:
         tls={name: options.pop(name) for name in sorted(_TEXT_OPTIONS & options.keys())},
     )
     if options:
-        msg = f"unknown option {', '.join(sorted(options))}"
-        raise _AddressError(msg)
+        raise _AddressError(f"unknown option {', '.join(sorted(options))}")
     return address
 
 
@@ -123,8 +123,7 @@ def _hosts(text: str, port: int) -> tuple[tuple[str, int], ...]:
     for one in text.split(","):
         parts = urlsplit(f"//{one}")
         if not parts.hostname:
-            msg = "a host is missing"
-            raise _AddressError(msg)
+            raise _AddressError("a host is missing")
         hosts.append((parts.hostname, parts.port or port))
     return tuple(hosts)
 
@@ -133,13 +132,10 @@ def _service_and_db(kind: Kind, path: str, db: str) -> tuple[str, int]:
     words = [] if kind == "unix" else [word for word in path.split("/") if word]
     service = words.pop(0) if kind == "sentinel" and words else ""
     if kind == "sentinel" and not service:
-        msg = "the name of the service is missing"
-        raise _AddressError(msg)
+        raise _AddressError("the name of the service is missing")
     number = words.pop(0) if words and not db else db or "0"
     if words or not number.isdecimal():
-        msg = "the database must be a number"
-        raise _AddressError(msg)
+        raise _AddressError("the database must be a number")
     if kind == "cluster" and int(number):
-        msg = "a cluster has database 0 only"
-        raise _AddressError(msg)
+        raise _AddressError("a cluster has database 0 only")
     return service, int(number)
