@@ -1,0 +1,31 @@
+"""`cortex worker`, `cortex indexer`, `cortex watch`: the long-running processes."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def worker() -> None:
+    """Route tasks until told to stop; TERM drains first. Settings come from the environment."""
+    from worker.app import main
+
+    raise typer.Exit(main())
+
+
+def indexer() -> None:
+    """Keep the index in step with the file changes; TERM finishes what was begun."""
+    from indexer.app import main
+
+    raise typer.Exit(main())
+
+
+def watch(
+    directory: Annotated[Path, typer.Argument(exists=True, file_okay=False, metavar="DIR")],
+) -> None:
+    """Publish a directory's changes to the stream `files`, as its .gitignore allows."""
+    from indexer.watch import watch_directory
+    from ops.session import open_session
+
+    with open_session() as (client, keys):
+        watch_directory(client, keys, directory)

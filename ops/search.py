@@ -1,0 +1,5 @@
+"""`cortex search`: retrieval alone."""
+
+
+def search() -> None:
+    """TODO."""

@@ -1,0 +1,63 @@
+"""What every command that talks to Redis needs: settings, a connection, the names, plain errors."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from contracts.errors import FatalError, TransientError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from redis import Redis
+
+    from streams.keys import Keys
+    from worker.settings import Settings
+
+
+class Session(NamedTuple):
+    """A connection and the names of this deployment's keys."""
+
+    client: Redis
+    keys: Keys
+
+
+def read_settings() -> Settings:
+    """Read the settings workers have, from the environment.
+
+    Raises:
+        FatalError: a variable is malformed.
+    """
+    from contracts.settings import load
+    from worker.settings import Settings
+
+    return load(Settings, os.environ)
+
+
+@contextmanager
+def open_session(settings: Settings | None = None) -> Iterator[Session]:
+    """Connect to `REDIS_URL`, or to the embedded server in `.cortex/` where that is unset.
+
+    Raises:
+        TransientError: the server failed while the block ran; trying again may help.
+        FatalError: it cannot be reached as configured, or refused a command.
+    """
+    from redis.exceptions import RedisError
+
+    from streams.connect import connect
+    from streams.errors import is_transient
+    from streams.keys import Keys
+
+    settings = settings or read_settings()
+    keys = Keys(prefix=settings.prefix, partition=settings.partition)
+    client = connect(settings.redis_url, data_dir=Path(settings.data_dir), role="cli")
+    try:
+        yield Session(client, keys)
+    except RedisError as error:
+        kind = TransientError if is_transient(error) else FatalError
+        raise kind(f"Redis: {error}") from error
+    finally:
+        client.close()

@@ -1,0 +1,136 @@
+"""The live configuration: a hash every worker watches, changed by compare-and-set and logged."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, cast
+
+import msgspec
+from msgspec import Struct
+
+from contracts.encode import rollout_fields
+from contracts.errors import FatalError, PoisonError, TransientError
+from contracts.messages import RolloutConfig
+from contracts.parse import parse_rollout
+from streams import ranges
+from streams.scripts import run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from redis import Redis
+
+    from streams.keys import Keys
+
+_CHANGEABLE = frozenset(RolloutConfig.__struct_fields__) - {"version"}
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """One entry of the control log.
+
+    Attributes:
+        version: the version the change made.
+        at: RFC 3339, UTC.
+        before: the changed fields as they were; None where a field was not set.
+        after: the changed fields as they became.
+    """
+
+    version: int
+    who: str
+    why: str
+    at: str
+    before: dict[str, str | None]
+    after: dict[str, str]
+
+
+def read_config(client: Redis, keys: Keys, defaults: RolloutConfig) -> RolloutConfig:
+    """Read the live configuration.
+
+    Args:
+        client: connection to the queue's server.
+        keys: names the configuration hash.
+        defaults: supplies every field that was never set, so all of them on a fresh deployment.
+
+    Raises:
+        PoisonError: the hash is malformed; go on with the last good configuration.
+        redis.RedisError: the server could not be asked.
+    """
+    stored = cast("dict[bytes, bytes]", client.hgetall(keys.rollout))
+    return parse_rollout(_fields(defaults) | stored)
+
+
+def set_config(  # noqa: PLR0913 (a change, and who answers for it)
+    client: Redis,
+    keys: Keys,
+    *,
+    expected_version: int | None,
+    changes: Mapping[str, str],
+    who: str,
+    why: str,
+    defaults: RolloutConfig | None = None,
+) -> RolloutConfig:
+    """Change fields of the live configuration and log it, both or neither.
+
+    Args:
+        client: connection to the queue's server.
+        keys: names the configuration hash and its log.
+        expected_version: the version the decision to change was based on; None overwrites any.
+        changes: field names of `RolloutConfig` (not `version`) and their new values as text.
+        who: who is responsible.
+        why: the reason, for the log.
+        defaults: written for every other field that was never set, so that the hash is whole.
+
+    Returns:
+        The configuration as it is now.
+
+    Raises:
+        FatalError: a field is unknown, or a value is malformed; nothing was changed.
+        TransientError: someone else changed the configuration meanwhile; read it again.
+        redis.RedisError: it is unknown whether the change was made.
+    """
+    if unknown := changes.keys() - _CHANGEABLE:
+        known = ", ".join(sorted(_CHANGEABLE))
+        raise FatalError(f"no configuration field {min(unknown)!r}; there are {known}")
+    wanted = {name.encode(): value.encode() for name, value in changes.items()}
+    initial = _fields(defaults or RolloutConfig())
+    try:
+        parse_rollout(initial | wanted)
+    except PoisonError as error:
+        raise FatalError(error.detail) from error
+    initial.pop(b"version")
+    expected = "" if expected_version is None else expected_version
+    at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    pairs = [part for pair in (*wanted.items(), *initial.items()) for part in pair]
+    done, reply = run(
+        client,
+        "configure",
+        [keys.rollout, keys.control_log],
+        [expected, who, why, at, len(wanted), *pairs],
+    )
+    if not done:
+        raise TransientError(f"the configuration is at version {reply}, not {expected}; read again")
+    return parse_rollout(dict(zip(reply[::2], reply[1::2], strict=True)))
+
+
+def read_log(client: Redis, keys: Keys) -> Iterator[Change]:
+    """Yield the changes, the newest first.
+
+    Raises:
+        redis.RedisError: the server could not be asked.
+    """
+    for _id, fields in ranges.backward(client, keys.control_log):
+        yield Change(
+            version=int(fields[b"version"]),
+            who=fields[b"who"].decode(),
+            why=fields[b"why"].decode(),
+            at=fields[b"at"].decode(),
+            before=msgspec.json.decode(fields[b"from"], type=dict[str, str | None]),
+            after=msgspec.json.decode(fields[b"to"], type=dict[str, str]),
+        )
+
+
+def _fields(config: RolloutConfig) -> dict[bytes, bytes]:
+    return {
+        name.encode(): value if isinstance(value, bytes) else value.encode()
+        for name, value in rollout_fields(config).items()
+    }

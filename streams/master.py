@@ -1,0 +1,195 @@
+"""The master's side of the wire: take decisions, do the work, report how it went.
+
+    master = Master(client, "dev-master")
+    for decision in master.decisions():
+        master.report(decision, "success" if work_on(decision) else "failed")
+
+Any client in any language can do the same with XREADGROUP, XAUTOCLAIM, XADD and XACK.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from contracts.encode import outcome_fields
+from contracts.errors import PoisonError
+from contracts.messages import Outcome
+from contracts.parse import parse_decision
+from streams.consumer import Consumer
+from streams.entry import Ack, Bury
+from streams.keys import Keys
+from streams.scripts import run
+from streams.settle import settle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from redis import Redis
+
+    from contracts.messages import Decision, OutcomeKind
+    from streams.entry import Entry, Settlement
+
+_BLOCK_MS = 1_000  # well below the socket timeout of 5 s
+
+
+class Master:
+    """One member of a master's group.
+
+    A decision that is yielded and not reported stays with this member; once its lease lapses it is
+    offered again, here or to another member. Work that may outlast the lease calls `renew`.
+    """
+
+    def __init__(
+        self,
+        client: Redis,
+        name: str,
+        *,
+        keys: Keys | None = None,
+        consumer: str | None = None,
+        lease_ms: int = 60_000,
+    ) -> None:
+        """Join the group `name` of the master's stream.
+
+        Args:
+            client: connection to the queue's server.
+            name: the master, for example `dev-master`.
+            keys: prefix and partition of this deployment.
+            consumer: name of this member, unique among living ones; host and process by default.
+            lease_ms: a decision untouched for this long is offered to other members.
+        """
+        self.name = name
+        self._client = client
+        self._keys = keys or Keys()
+        self._consumer = Consumer(
+            client=client,
+            streams=(self._keys.master(name),),
+            group=name,
+            name=consumer or f"{socket.gethostname()}-{os.getpid()}",
+            lease_ms=lease_ms,
+        )
+        self._held: dict[str, Entry] = {}
+        self._consumer.join()
+
+    def decisions(self, *, wait: bool = True) -> Iterator[Decision]:
+        """Yield decisions one at a time: those whose lease lapsed first, then new ones.
+
+        Args:
+            wait: go on for ever; otherwise stop once nothing is left to take.
+
+        Raises:
+            redis.RedisError: the server could not be asked; calling again goes on.
+        """
+        while True:
+            entry = self._next(wait=wait)
+            if entry is None:
+                if wait:
+                    continue
+                return
+            if decision := decision_of(entry, self._consumer, self._keys):
+                self._held[decision.task_id] = entry
+                yield decision
+
+    def report(  # noqa: PLR0913 (the fields of an outcome)
+        self,
+        decision: Decision,
+        outcome: OutcomeKind,
+        *,
+        correct_master: str | None = None,
+        score: float | None = None,
+        duration_ms: float | None = None,
+        detail: str | None = None,
+        files: list[str] | None = None,
+    ) -> bool:
+        """Publish the outcome and acknowledge the decision, both or neither.
+
+        Args:
+            decision: one that `decisions` yielded.
+            outcome: `success`, `failed` or `rerouted`.
+            correct_master: who should have had it, if not this master.
+            score: quality of the result, 0-1.
+            duration_ms: how long the work took.
+            detail: a sentence for people.
+            files: the paths the work touched; they make the next retrieval better.
+
+        Returns:
+            False if the lease lapsed and another member has it, or has reported it.
+
+        Raises:
+            redis.RedisError: unknown whether it was reported; calling again reports it once.
+        """
+        entry = self._held[decision.task_id]
+        message = Outcome(
+            task_id=decision.task_id,
+            master=self.name,
+            outcome=outcome,
+            correct_master=correct_master,
+            score=score,
+            duration_ms=duration_ms,
+            detail=detail,
+            files=files or [],
+        )
+        pairs = [part for pair in outcome_fields(message).items() for part in pair]
+        reported = run(
+            self._client,
+            "report",
+            [entry.stream, self._keys.outcomes],
+            [self._consumer.group, self._consumer.name, entry.id, *pairs],
+        )
+        del self._held[decision.task_id]
+        return bool(reported)
+
+    def renew(self, decision: Decision) -> None:
+        """Begin the lease of a decision anew; call it well within `lease_ms` during long work."""
+        self._consumer.renew([self._held[decision.task_id]])
+
+    def acknowledge(self, decision: Decision) -> None:
+        """Take a decision off the queue without reporting how it went."""
+        entry = self._held[decision.task_id]
+        _settle(Ack(entry), self._consumer, self._keys)
+        del self._held[decision.task_id]
+
+    def give_back(self, decision: Decision) -> None:
+        """Give a decision back unhandled: any member may take it at once."""
+        self._consumer.release([self._held.pop(decision.task_id)])
+
+    def leave(self) -> None:
+        """Leave the group; decisions that are still held here stay pending for others."""
+        self._consumer.leave()
+
+    def _next(self, *, wait: bool) -> Entry | None:
+        for stale in self._consumer.stale(1):
+            if entry := self._consumer.claim(stale):
+                return entry
+        block_ms = _BLOCK_MS if wait else 1
+        return next(iter(self._consumer.read(1, block_ms)), None)
+
+
+def decision_of(entry: Entry, consumer: Consumer, keys: Keys) -> Decision | None:
+    """Read the decision in an entry of a master's stream; bury the entry if there is none.
+
+    Args:
+        entry: held by `consumer`.
+        consumer: of the group that reads the master's stream.
+        keys: names the dead-letter stream.
+
+    Raises:
+        redis.RedisError: it could not be buried; it is still pending.
+    """
+    try:
+        return parse_decision(entry.fields.get(b"decision", b""))
+    except PoisonError as error:
+        _settle(Bury(entry, error.reason, error.detail), consumer, keys)
+        return None
+
+
+def _settle(settlement: Settlement, consumer: Consumer, keys: Keys) -> None:
+    settle(
+        consumer.client,
+        keys,
+        [settlement],
+        group=consumer.group,
+        consumer=consumer.name,
+        window_ms=1,  # no task id is given, so none is remembered
+    )
