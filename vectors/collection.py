@@ -1,0 +1,301 @@
+"""A collection of chunks in one process: base and delta, searched while changes are applied.
+
+Searches run on a view that never changes; applying a change publishes the next one. So searches
+take no lock, and a change costs what it changes.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from contracts.errors import FatalError, TransientError
+from vectors.base import Base, LiveBase
+from vectors.delta import Delta, LiveDelta
+from vectors.log import Gap
+from vectors.search import View, search
+from vectors.snapshot import Frozen, manifest_stamp, problems, read_manifest
+from vectors.types import FileDelta, FileState, Hit, LogPosition
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from vectors.log import LogEntry
+    from vectors.search import Place
+    from vectors.snapshot import SnapshotInfo
+
+_NOWHERE = range(0)
+
+
+class Collection:
+    """Files of one code base as searchable chunks.
+
+    Any number of threads may search while one applies.
+    """
+
+    def __init__(self, name: str, embedder: str, base: Base, position: LogPosition) -> None:
+        self.name = name
+        self.embedder = embedder
+        self.dim = base.dim
+        self._position = position
+        self._snapshot = "none"
+        self._stamp: tuple[int, int] | None = None
+        self._contents = _Contents(base)
+        self._writing = threading.Lock()
+
+    @classmethod
+    def empty(
+        cls, name: str, dim: int, embedder: str, position: LogPosition | None = None
+    ) -> Collection:
+        """A collection without files.
+
+        Args:
+            name: of the collection.
+            dim: width of a vector.
+            embedder: identity of the encoder; vectors of two encoders must never be mixed.
+            position: where to follow the delta log from; its beginning if left out.
+        """
+        return cls(name, embedder, Base.empty(dim), position or LogPosition())
+
+    @classmethod
+    def open(cls, store: Path, name: str, *, embedder: str | None = None) -> Collection:
+        """Open the snapshot a store holds, verified and memory-mapped.
+
+        Args:
+            store: folder of snapshots; may be mounted read-only.
+            name: of the collection.
+            embedder: identity the snapshot must have been written with; None takes any.
+
+        Raises:
+            TransientError: there is no snapshot, or a file of it is missing or damaged.
+            FatalError: it was written with another encoder or by another version.
+        """
+        stamp = manifest_stamp(store, name)
+        info = read_manifest(store, name)
+        if info is None:
+            message = f"{store / name} holds no snapshot"
+            raise TransientError(message)
+        collection = cls(
+            name, embedder or info.embedder, _open_base(store, info, embedder), info.position
+        )
+        collection._snapshot, collection._stamp = info.snapshot, stamp
+        return collection
+
+    @property
+    def generation(self) -> str:
+        """Which state a search saw: `<snapshot>+<number of the last log entry>`."""
+        return f"{self._snapshot}+{self._position.seq}"
+
+    @property
+    def position(self) -> LogPosition:
+        """The last log entry applied."""
+        return self._position
+
+    @property
+    def chunk_count(self) -> int:
+        """Chunks that can be found."""
+        return self._contents.view.chunk_count
+
+    @property
+    def delta_size(self) -> int:
+        """Chunks added or replaced since the base was written: what a new base would save."""
+        return self._contents.delta_size
+
+    def files(self) -> dict[str, FileState]:
+        """The files that are there now."""
+        states = self._contents.states.copy()
+        return {path: state for path, state in states.items() if state.content_hash}
+
+    def states(self) -> dict[str, FileState]:
+        """Every file known, removed ones with an empty hash; a commit must exceed its version."""
+        return self._contents.states.copy()
+
+    def apply(self, delta: FileDelta) -> bool:
+        """Take over the new state of a file; nothing happens unless its version is newer.
+
+        Returns:
+            Whether anything changed.
+
+        Raises:
+            FatalError: the vectors are not of this collection's width.
+        """
+        with self._writing:
+            return self._contents.apply(delta)
+
+    def apply_entry(self, entry: LogEntry) -> bool:
+        """Apply the next entry of the delta log and move the position to it.
+
+        Entries up to the position are ignored.
+
+        Returns:
+            Whether anything changed.
+
+        Raises:
+            Gap: an entry before this one is missing, or it is of another log.
+            FatalError: the vectors are not of this collection's width.
+        """
+        with self._writing:
+            at, to = self._position, entry.position
+            if at.log_id not in {"", to.log_id}:
+                message = f"{self.name}: entry of log {to.log_id}; {at.log_id} was followed so far"
+                raise Gap(message)
+            if to.seq <= at.seq:
+                return False
+            if to.seq != at.seq + 1:
+                message = f"{self.name}: entry {to.seq} follows entry {at.seq}"
+                raise Gap(message)
+            changed = self._contents.apply(entry.delta)
+            self._position = to
+            return changed
+
+    def search(self, text: str, vector: NDArray[np.float32] | None, k: int = 5) -> list[Hit]:
+        """Find the chunks most relevant to a text.
+
+        Args:
+            text: any text at all.
+            vector: its embedding, shape (dim,), L2-normalised; None searches by words alone.
+            k: most results.
+
+        Returns:
+            At most k hits, best first; none if nothing is relevant.
+
+        Raises:
+            FatalError: the vector is not of this collection's width.
+        """
+        vectors = None if vector is None else vector[np.newaxis]
+        return self.search_batch([text], vectors, k)[0]
+
+    def search_batch(
+        self, texts: Sequence[str], vectors: NDArray[np.float32] | None, k: int = 5
+    ) -> list[list[Hit]]:
+        """Find chunks for several texts at once; `vectors` has shape (len(texts), dim).
+
+        Raises:
+            FatalError: the vectors are not of this collection's width.
+        """
+        if vectors is not None and vectors.shape != (len(texts), self.dim):
+            message = f"{self.name}: vectors of shape {vectors.shape} for {len(texts)} x {self.dim}"
+            raise FatalError(message)
+        view = self._contents.view
+        found = search(view, texts, vectors, k)
+        return [[self._hit(view, place, score) for place, score in ranked] for ranked in found]
+
+    def freeze(self) -> Frozen:
+        """The collection as it stands, to write a snapshot from while changes go on."""
+        with self._writing:
+            return Frozen(
+                self.name,
+                self.dim,
+                self.embedder,
+                self._contents.view.segments,
+                self._contents.states.copy(),
+                self._position,
+            )
+
+    def reload_if_newer(self, store: Path) -> bool:
+        """Swap to a snapshot newer than the present base; changes newer than it are kept.
+
+        If the snapshot lies ahead of the position, the position jumps to it. Costs one `stat`
+        when there is none.
+
+        Returns:
+            Whether it swapped.
+
+        Raises:
+            TransientError: the newer snapshot is damaged; the present state stays.
+            FatalError: it was written with another encoder or by another version.
+        """
+        stamp = manifest_stamp(store, self.name)
+        if stamp is None or stamp == self._stamp:
+            return False
+        info = read_manifest(store, self.name)
+        if info is None or info.snapshot == self._snapshot:
+            return False
+        fresh = _Contents(_open_base(store, info, self.embedder))
+        with self._writing:
+            position = info.position
+            if position.log_id == self._position.log_id:
+                for entry in self._contents.delta.entries.values():
+                    fresh.apply(entry)
+                position = max(position, self._position, key=lambda place: place.seq)
+            self._contents, self._position = fresh, position
+            self._snapshot, self._stamp = info.snapshot, stamp
+        return True
+
+    def _hit(self, view: View, place: Place, score: float) -> Hit:
+        chunk = view.segments[place.segment].chunks([place.id])[0]
+        return Hit(
+            collection=self.name,
+            path=place.path,
+            start_line=chunk.start_line,
+            end_line=chunk.end_line,
+            symbol=chunk.symbol,
+            kind=chunk.kind,
+            text=chunk.text,
+            score=score,
+        )
+
+
+class _Contents:
+    """Base, delta and what is known of each file; `view` is all that searches look at."""
+
+    def __init__(self, base: Base) -> None:
+        self.base = LiveBase(base)
+        self.delta = Delta(base.dim)
+        self.live_delta = LiveDelta(self.delta, np.empty(0, np.bool_))
+        self.states = {path: file.state for path, file in base.files.items()}
+        length = int(base.columns.length.sum(dtype=np.int64))
+        self.view = View((self.base, self.live_delta), base.size, length)
+        self._in_delta: dict[str, range] = {}
+
+    @property
+    def delta_size(self) -> int:
+        """Chunks added to the delta plus chunks of the base replaced."""
+        return self.delta.size + int((~self.base.alive).sum())
+
+    def apply(self, entry: FileDelta) -> bool:
+        """Replace a file if the entry is newer, and publish the view in which it is."""
+        path = entry.path
+        known = self.states.get(path)
+        if known is not None and entry.version <= known.version:
+            return False
+        length = self.view.total_length
+        gone = self._in_delta.get(path, _NOWHERE)
+        if path not in self._in_delta and path in self.base.base.files:
+            masked = self.base.base.files[path].chunks
+            length -= _length(self.base, masked)
+            self.base = self.base.without(masked)
+        added = self.delta.append(entry)
+        alive = np.ones(self.delta.size, np.bool_)
+        alive[: added.start] = self.live_delta.alive
+        alive[gone.start : gone.stop] = False
+        self.live_delta = LiveDelta(self.delta, alive)
+        length += _length(self.live_delta, added) - _length(self.live_delta, gone)
+        self._in_delta[path] = added
+        self.states[path] = FileState(entry.version, entry.content_hash)
+        count = int(self.base.alive.sum()) + int(alive.sum())
+        self.view = View((self.base, self.live_delta), count, length)
+        return True
+
+
+def _length(segment: LiveBase | LiveDelta, chunks: range) -> int:
+    return int(segment.columns.length[chunks.start : chunks.stop].sum(dtype=np.int64))
+
+
+def _open_base(store: Path, info: SnapshotInfo, embedder: str | None) -> Base:
+    if embedder not in {None, info.embedder}:
+        message = f"{info.collection} was embedded by {info.embedder}, not by {embedder}"
+        raise FatalError(message)
+    damage = problems(store, info)
+    if damage:
+        raise TransientError("; ".join(damage))
+    base = Base.open(store / info.collection / info.snapshot)
+    if (base.dim, base.size) != (info.dim, info.chunks):
+        message = f"{info.collection}: {base.size} x {base.dim} does not match the manifest"
+        raise TransientError(message)
+    return base

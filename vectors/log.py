@@ -1,0 +1,292 @@
+"""The delta log: a Redis stream with one numbered entry per changed file.
+
+Committing is a compare-and-set on the file's version, so any number of indexers may work on the
+same tree. Entries are numbered without gaps and carry the identity of the log, so a reader that
+was away too long, or whose log was lost and begun anew, finds out instead of serving a silent gap.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from contextlib import contextmanager
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+from redis import exceptions
+
+from contracts.errors import FatalError, TransientError
+from vectors.types import FileDelta, FileState, LogPosition
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from redis import Redis
+
+    from vectors.collection import Collection
+
+MOST_PER_COMMIT = 64
+"""Files per script call: the server does nothing else while a script runs."""
+
+KEPT_ENTRIES = 1000
+"""Entries `trim` leaves for readers that are a little behind the snapshot."""
+
+_RELOAD_EVERY_S = 1.0
+_payload = msgspec.msgpack.Decoder(FileDelta)
+
+
+class Gap(TransientError):  # noqa: N818 - the name says what it is
+    """Entries between a reader's position and the log are gone; only a snapshot can bridge it."""
+
+
+class LogEntry(Struct, frozen=True, kw_only=True):
+    """A committed change and where it stands in its log."""
+
+    position: LogPosition
+    delta: FileDelta
+
+
+class Bounds(Struct, frozen=True):
+    """Positions of the first and the last entry of a log."""
+
+    first: LogPosition
+    last: LogPosition
+
+
+def commit(
+    client: Redis, *, log_key: str, versions_key: str, delta: FileDelta, expected_version: int
+) -> LogEntry | None:
+    """Commit one file; see `commit_many`."""
+    return commit_many(
+        client, log_key=log_key, versions_key=versions_key, changes=[(delta, expected_version)]
+    )[0]
+
+
+def commit_many(
+    client: Redis,
+    *,
+    log_key: str,
+    versions_key: str,
+    changes: Sequence[tuple[FileDelta, int]],
+) -> list[LogEntry | None]:
+    """Commit new states of files, each only if its version is still the expected one.
+
+    Every `MOST_PER_COMMIT` files go in one atomic script. A commit whose reply was lost and which
+    the client sent again finds its own version and answers None; the entry is in the log.
+
+    Args:
+        client: a client that does not decode responses.
+        log_key: the stream.
+        versions_key: hash of path to `version:content_hash`; in a cluster, of the same slot.
+        changes: deltas with the version each replaces (0: none). `delta.version` must be greater.
+
+    Returns:
+        For each change its entry, or None if the version had moved.
+
+    Raises:
+        TransientError: Redis could not be reached or is out of memory.
+        FatalError: Redis refuses what was asked (rights, or another type under a key).
+    """
+    entries: list[LogEntry | None] = []
+    for start in range(0, len(changes), MOST_PER_COMMIT):
+        batch = changes[start : start + MOST_PER_COMMIT]
+        arguments: list[str | int | bytes] = [uuid.uuid4().hex]
+        for delta, expected in batch:
+            payload = msgspec.msgpack.encode(delta)
+            arguments += [delta.path, expected, delta.version, delta.content_hash, payload]
+        log_id, *replies = _run(client, "commit", [log_key, versions_key], arguments)
+        for (delta, _), reply in zip(batch, replies, strict=True):
+            entry = reply and LogEntry(position=_position(reply[0], log_id, reply[1]), delta=delta)
+            entries.append(entry or None)
+    return entries
+
+
+def read(
+    client: Redis, log_key: str, position: LogPosition, *, count: int = 64, block_ms: int = 0
+) -> list[LogEntry]:
+    """Read entries after a position.
+
+    Args:
+        client: a client that does not decode responses; its socket timeout must exceed `block_ms`.
+        log_key: the stream.
+        position: the last entry already applied.
+        count: most entries returned.
+        block_ms: how long to wait for the first entry; 0 does not wait.
+
+    Raises:
+        TransientError: Redis could not be reached.
+        FatalError: Redis refuses, or an entry is not one of ours.
+    """
+    with _translated():
+        reply: Any = client.xread({log_key: position.entry_id}, count=count, block=block_ms or None)
+    streams = list(reply.items()) if isinstance(reply, dict) else reply or []
+    return [_entry(entry_id, fields) for _, entries in streams for entry_id, fields in entries]
+
+
+def bounds(client: Redis, log_key: str) -> Bounds | None:
+    """Where a log begins and ends; None if it holds nothing."""
+    found = [_position(*bound) for bound in _run(client, "bounds", [log_key], [])]
+    return Bounds(*found) if found else None
+
+
+def check_gap(client: Redis, log_key: str, position: LogPosition) -> None:
+    """Make sure that reading on from a position misses nothing.
+
+    Raises:
+        Gap: entries after the position were trimmed, or the log is another one or shorter than
+            the position says.
+    """
+    found = bounds(client, log_key)
+    if found is None:
+        if position.seq:
+            message = f"{log_key} is empty; entry {position.seq} was applied from it"
+            raise Gap(message)
+        return
+    first, last = found.first, found.last
+    if position.log_id not in {"", last.log_id}:
+        message = f"{log_key} is log {last.log_id}; {position.log_id} was followed so far"
+    elif last.seq < position.seq:
+        message = f"{log_key} ends at entry {last.seq}; {position.seq} was applied from it"
+    elif first.seq > position.seq + 1:
+        message = f"{log_key} begins at entry {first.seq}; the next one needed is "
+        message += str(position.seq + 1)
+    else:
+        return
+    raise Gap(message)
+
+
+def current_versions(client: Redis, versions_key: str) -> dict[str, FileState]:
+    """Version and content hash of every file ever committed; removed ones have an empty hash.
+
+    Raises:
+        TransientError: Redis could not be reached.
+    """
+    states = {}
+    with _translated():
+        pairs: Any = client.hgetall(versions_key)
+    for path, value in pairs.items():
+        version, _, content_hash = value.decode().partition(":")
+        states[path.decode()] = FileState(int(version), content_hash)
+    return states
+
+
+def trim(client: Redis, log_key: str, position: LogPosition, *, keep: int = KEPT_ENTRIES) -> int:
+    """Drop entries up to a snapshot's position, but never the newest `keep` (at least one).
+
+    Returns:
+        Number of entries dropped; 0 if the log is not the snapshot's.
+    """
+    return int(_run(client, "trim", [log_key], [position.log_id, position.seq, keep]))
+
+
+class Follower:
+    """Applies what is new in the log; bridges a gap with a newer snapshot, or says it cannot.
+
+    Attributes:
+        stale: True while the collection lags behind a gap that no snapshot bridges: what it
+            answers may be outdated and must be reported as such.
+        snapshot_error: why the last newer snapshot could not be taken over, if so.
+    """
+
+    def __init__(
+        self, client: Redis, collection: Collection, store: Path | None, log_key: str
+    ) -> None:
+        """Follow `log_key` into `collection`; `store` None means there are no snapshots."""
+        self.collection = collection
+        self.stale = False
+        self.snapshot_error: str | None = None
+        self._client = client
+        self._store = store
+        self._log_key = log_key
+        self._reload_at = 0.0
+        self._checked = False
+
+    def poll(self, block_ms: int = 0, count: int = 64) -> int:
+        """Take over a newer snapshot if there is one, then apply new entries.
+
+        Args:
+            block_ms: how long to wait for the first entry; 0 does not wait.
+            count: most entries applied.
+
+        Returns:
+            Number of entries applied.
+
+        Raises:
+            Gap: entries are missing and no snapshot bridges them; `stale` is set until one does.
+            TransientError: Redis could not be reached.
+            FatalError: vectors or snapshot are of another encoder.
+        """
+        if time.monotonic() >= self._reload_at:
+            self._reload()
+        try:
+            applied = self._apply(block_ms, count)
+        except Gap:
+            self.stale = True
+            self._checked = False
+            self._reload()
+            applied = self._apply(0, count)
+        self.stale = False
+        return applied
+
+    def _apply(self, block_ms: int, count: int) -> int:
+        position = self.collection.position
+        if not self._checked:
+            check_gap(self._client, self._log_key, position)
+        entries = read(self._client, self._log_key, position, count=count, block_ms=block_ms)
+        for entry in entries:
+            self.collection.apply_entry(entry)
+        # Silence is no proof that nothing happened: the log may have been lost or cut.
+        self._checked = bool(entries)
+        return len(entries)
+
+    def _reload(self) -> None:
+        self._reload_at = time.monotonic() + _RELOAD_EVERY_S
+        if self._store is None:
+            return
+        try:
+            self.collection.reload_if_newer(self._store)
+            self.snapshot_error = None
+        except TransientError as error:
+            self.snapshot_error = str(error)
+
+
+def _position(seq: int, log_id: bytes, entry_id: bytes) -> LogPosition:
+    return LogPosition(log_id.decode(), seq, entry_id.decode())
+
+
+def _entry(entry_id: bytes, fields: dict[bytes, bytes]) -> LogEntry:
+    try:
+        position = _position(int(fields[b"seq"]), fields[b"log_id"], entry_id)
+        return LogEntry(position=position, delta=_payload.decode(fields[b"payload"]))
+    except (KeyError, ValueError, msgspec.DecodeError) as error:
+        message = f"log entry {entry_id.decode()} was not written by an indexer: {error}"
+        raise FatalError(message) from error
+
+
+@cache
+def _source(name: str) -> str:
+    return files("vectors").joinpath("lua", f"{name}.lua").read_text()
+
+
+def _run(
+    client: Redis, name: str, keys: Sequence[str], arguments: Sequence[str | int | bytes]
+) -> Any:  # noqa: ANN401 - what the script says
+    with _translated():
+        return client.register_script(_source(name))(keys, arguments)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    transient = (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.OutOfMemoryError)
+    try:
+        yield
+    except (*transient, exceptions.ReadOnlyError, exceptions.TryAgainError) as error:
+        message = f"delta log: {error}"
+        raise TransientError(message) from error
+    except exceptions.RedisError as error:
+        message = f"delta log refused: {error}"
+        raise FatalError(message) from error
