@@ -32,7 +32,7 @@ def symbols(path: str, text: str, max_chars: int = 150) -> list[str | None]:
 
 
 def test_python_definitions_stay_whole_with_their_comments_and_qualified_names() -> None:
-    chunks = chunk_file("a.py", PYTHON, max_chars=160)
+    chunks = chunk_file("a.py", PYTHON, max_chars=150)
 
     assert [(c.symbol, c.start_line, c.end_line) for c in chunks] == [
         (None, 1, 3),
