@@ -1,4 +1,4 @@
-"""JSON from outside, taken only if every common reader takes it and reads the same values."""
+"""JSON from outside, taken only if every common reader takes it."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ class Codes(Struct, frozen=True):
 def load(raw: bytes, what: str, max_depth: int, codes: Codes) -> Any:  # noqa: ANN401 - any JSON
     """Parse JSON strictly, in time linear in its size and without recursion over its depth.
 
-    Refused beyond RFC 8259: numbers whose value is infinite as a 64-bit float, and escapes of
-    lone surrogates (RFC 8259 section 8.2 warns of both). A name given twice is accepted, as
-    section 4 allows; the last one counts, as with every common reader.
+    Refused beyond what RFC 8259 refuses: numbers whose value is infinite as a 64-bit float and
+    escapes of lone surrogates (its sections 6 and 8.2 warn of them). A name given twice is
+    accepted, as section 4 allows; the last one counts, as with every common reader. Integers
+    beyond 2**53 are accepted, too; how exactly they are read is the reader's business.
 
     Args:
         raw: the document.
