@@ -8,12 +8,15 @@ the task stream at REDIS_URL and stops when it is empty.
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import cast
 
 import redis
 
 from bench.preload import TASKS
 from bench.workload import CONSUMER, GROUP, MASTERS, decide
+
+# An entry's id and its fields, names and values in turn, as the server sends them.
+Entry = tuple[bytes, list[bytes]]
 
 BATCH = 256
 IDEMPOTENCY_WINDOW_S = 600
@@ -49,13 +52,16 @@ return #settled
 """
 
 
+def _read(client: redis.Redis) -> list[Entry]:
+    reply = client.xreadgroup(GROUP, CONSUMER, {TASKS: ">"}, count=BATCH)
+    return cast("list[tuple[bytes, list[Entry]]]", reply)[0][1] if reply else []
+
+
 def drain(client: redis.Redis) -> None:
     # hiredis' own lists: building a dict an entry costs a quarter of the read.
     client.set_response_callback("XREADGROUP", lambda reply, **_: reply)
     settle = client.script_load(SETTLE)
-    reply: Any
-    while reply := client.xreadgroup(GROUP, CONSUMER, {TASKS: ">"}, count=BATCH):
-        entries = reply[0][1]
+    while entries := _read(client):
         keys: list[str | bytes] = [*KEYS]
         size = str(len(entries))
         arguments: list[str | bytes] = [
