@@ -1,32 +1,29 @@
-"""Reads tasks from the command line or a file, each checked before anything is done with it."""
+"""Tasks from the command line or a file, each checked before anything is done with it."""
 
 from __future__ import annotations
 
-import sys
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
-from contracts.errors import FatalError, PoisonError
 from contracts.parse import parse_task
+from ops.lines import read_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from contracts.messages import Task
 
 Priority = Literal["high", "normal", "low"]
 
 
-class Line(Struct, forbid_unknown_fields=True, frozen=True):
+class TaskLine(Struct, forbid_unknown_fields=True, frozen=True):
     """One line of a task file."""
 
     description: str
     task_id: str | None = None
-    metadata: msgspec.Raw | None = None
+    metadata: Raw = Raw(b"null")
     priority: Priority | None = None
 
 
@@ -40,47 +37,39 @@ class Given(NamedTuple):
 def single_task(
     description: str, *, task_id: str | None = None, metadata: str | None = None
 ) -> Task:
-    """Make a task of what was typed; a new UUID is its id unless one is given.
+    """Make a task of text; a new UUID is its id unless one is given.
 
     Raises:
         PoisonError: it is not a valid task.
     """
     fields = {
-        b"task_id": (str(uuid.uuid4()) if task_id is None else task_id).encode(),
-        b"description": description.encode(errors="surrogateescape"),
+        b"task_id": _bytes(str(uuid.uuid4()) if task_id is None else task_id),
+        b"description": _bytes(description),
     }
     if metadata is not None:
-        fields[b"metadata"] = metadata.encode(errors="surrogateescape")
+        fields[b"metadata"] = _bytes(metadata)
     return parse_task(fields)
 
 
 def read_tasks(file: str) -> Iterator[Given]:
-    """Read a file of JSON lines (`-` is stdin); blank lines are skipped.
+    """Read a file of JSON lines (`-` is stdin).
 
     Raises:
         FatalError: the file cannot be read, or a line is not a valid task; says which.
     """
-    decoder = msgspec.json.Decoder(Line)
-    for number, raw in enumerate(_lines(file), start=1):
-        if not raw.strip():
-            continue
-        try:
-            line = decoder.decode(raw)
-            metadata = None if line.metadata is None else bytes(line.metadata).decode()
-            task = single_task(line.description, task_id=line.task_id, metadata=metadata)
-        except (msgspec.DecodeError, UnicodeDecodeError, PoisonError) as error:
-            raise FatalError(f"{_name(file)}, line {number}: {error}") from error
-        yield Given(task, line.priority)
+    return read_lines(file, TaskLine, _given)
 
 
-def _lines(file: str) -> Iterable[bytes]:
-    if file == "-":
-        return sys.stdin.buffer
-    try:
-        return Path(file).read_bytes().split(b"\n")
-    except OSError as error:
-        raise FatalError(f"cannot read {file}: {error.strerror}") from error
+def _given(line: TaskLine) -> Given:
+    metadata = bytes(line.metadata).decode()
+    task = single_task(
+        line.description,
+        task_id=line.task_id,
+        metadata=None if metadata == "null" else metadata,
+    )
+    return Given(task, line.priority)
 
 
-def _name(file: str) -> str:
-    return "standard input" if file == "-" else file
+def _bytes(typed: str) -> bytes:
+    """Bytes of an argument; those that are not UTF-8 are as they were typed (PEP 383)."""
+    return typed.encode(errors="surrogateescape")
