@@ -166,12 +166,19 @@ def _check(file: _File, masters: Masters) -> None:
             if (group.master, term) in seen:
                 raise _fatal(f"{term!r} stands under {group.master} more than once")
             seen.add((group.master, term))
-        for term in (*group.words, *group.phrases):
-            if term != " ".join(tokenize(term)):
-                raise _fatal(f"{term!r} must be lower-case words with one space between them")
-        for term in group.words:
-            if " " in term:
-                raise _fatal(f"{term!r} is more than one word; write it under phrases")
+        _check_spelling(group)
+
+
+def _check_spelling(group: _Group) -> None:
+    for term in (*group.words, *group.phrases):
+        if not term or term != " ".join(tokenize(term)):
+            raise _fatal(f"{term!r} must be lower-case words with one space between them")
+    for term in group.words:
+        if " " in term:
+            raise _fatal(f"{term!r} is more than one word; it belongs under phrases")
+    for term in group.phrases:
+        if " " not in term:
+            raise _fatal(f"{term!r} is one word; it belongs under words")
 
 
 def _terms(file: _File, names: tuple[str, ...]) -> list[_Term]:
@@ -203,9 +210,10 @@ def _compile_patterns(file: _File, names: tuple[str, ...]) -> tuple[Any, list[_T
     for group in file.rule:
         for text in group.patterns:
             try:
-                patterns.Add(text)
+                re2.compile(text, options)  # says what is wrong, where Add does not
             except re2.error as error:
                 raise _fatal(f"pattern {text!r}: {error}") from error
+            patterns.Add(text)
             terms.append(_Term(text, names.index(group.master), group.weight))
     patterns.Compile()
     return patterns, terms
