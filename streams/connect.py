@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -147,4 +148,10 @@ def _first_answer(shown: str, make: Callable[[], redis.Redis]) -> redis.Redis:
                 break
         else:
             return client
-    raise FatalError(f"no Redis at {shown}: {error}") from error
+    raise FatalError(f"no Redis at {shown}: {_on_one_line(error)}") from error
+
+
+def _on_one_line(error: Exception | None) -> str:
+    # Of a Sentinel that did not help, redis-py prints every option: host and port will do.
+    sentinel = r"<redis\.client\..*?,host=(.*?),port=(\d+),.*?\)>\)>\)>"
+    return " ".join(re.sub(sentinel, r"\1:\2", str(error)).split())

@@ -172,6 +172,7 @@ def _launch(data_dir: Path) -> subprocess.Popen[str] | None:
         except BlockingIOError:
             return None
         path = make_socket_path(data_dir)
+        (data_dir / ".gitignore").write_text("*\n")  # nobody wants queues in a commit
         # By path, isolated: the guard needs nothing but the standard library.
         command = [sys.executable, "-I", "-S", guard.__file__, str(data_dir), str(path)]
         return subprocess.Popen(  # noqa: S603 -- our own file, no shell

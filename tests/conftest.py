@@ -1,4 +1,4 @@
-"""Fixtures for everybody: real servers, from the embedded binary. If one cannot start, tests fail."""
+"""Fixtures for everybody: real servers, from the embedded binary; without them tests fail."""
 
 from __future__ import annotations
 
@@ -72,7 +72,9 @@ class Server:
     def start(self) -> None:
         """Start, and wait until it answers with its data loaded."""
         self._process = subprocess.Popen(
-            self._command, preexec_fn=functools.partial(guard.die_with_parent, os.getpid())
+            self._command,
+            # Safe here: tests start servers from the main thread, whose death it is tied to.
+            preexec_fn=functools.partial(guard.die_with_parent, os.getpid()),  # noqa: PLW1509
         )
         deadline = time.monotonic() + 15
         while not guard.answers(str(self.socket)):

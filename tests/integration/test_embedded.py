@@ -214,7 +214,7 @@ def test_a_path_too_long_for_a_socket(data_dir: Path, eventually: Callable[..., 
 
 def test_a_directory_that_cannot_be_used_is_one_clear_line(data_dir: Path) -> None:
     data_dir.touch()
-    with pytest.raises(FatalError, match="cannot keep a server in .*REDIS_URL") as caught:
+    with pytest.raises(FatalError, match=r"cannot keep a server in .*REDIS_URL") as caught:
         connect(data_dir=data_dir / "below-a-file")
     assert "\n" not in str(caught.value)
 
@@ -228,7 +228,7 @@ def test_data_the_server_cannot_load_is_one_clear_line(
     eventually(lambda: not served(data_dir))
     (log,) = (data_dir / "appendonlydir").glob("*.incr.aof")
     log.write_bytes(b"nonsense" + log.read_bytes())
-    with pytest.raises(FatalError, match="before it was ready; see valkey.log") as caught:
+    with pytest.raises(FatalError, match=r"before it was ready; see valkey.log") as caught:
         connect(data_dir=data_dir)
     assert "\n" not in str(caught.value)
 
