@@ -63,7 +63,7 @@ class Health:
 
 def _handler(health: Health) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 (the base class dispatches on this name)
+        def do_GET(self) -> None:
             status: Mapping[str, bool]
             if self.path == "/livez":
                 status = {"alive": health.alive}
