@@ -130,7 +130,7 @@ class Rules:
         found = self._vocabulary.find(tokenize(description))
         # Letters and spaces hold nothing a pattern is for.
         if not description.replace(" ", "").isalpha():
-            for pattern in self._patterns.Match(description.encode(errors="replace")) or ():
+            for pattern in sorted(self._patterns.Match(description.encode(errors="replace")) or ()):
                 found[self._first_pattern + pattern] = None
         totals = [*self._no_weight]
         weights = self._weights
