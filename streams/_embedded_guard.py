@@ -220,7 +220,7 @@ def main(directory: str, path: str, *argv: str) -> None:
         if end.code:
             log(str(end.code))
             guard.tell(str(end.code))
-        raise
+            sys.exit(1)
 
 
 if __name__ == "__main__":
