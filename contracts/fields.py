@@ -135,6 +135,8 @@ def unknown(fields: Mapping[bytes, bytes], known: frozenset[bytes]) -> dict[str,
     Raises:
         PoisonError: they are too many, too large, or not UTF-8.
     """
+    if fields.keys() <= known:
+        return {}
     rest = {key: value for key, value in fields.items() if key not in known}
     size = sum(len(key) + len(value) for key, value in rest.items())
     if len(rest) > MAX_EXTRA_FIELDS or size > MAX_EXTRA_BYTES:
