@@ -9,10 +9,8 @@ import numpy as np
 from vectors.types import Chunk, FileDelta
 
 DIM = 16
-WORDS = (
-    "session login token parse header socket retry cache index merge route queue "
-    "worker stream matrix kernel render style button schema migrate deploy"
-).split()
+WORDS = ("session", "login", "token", "parse", "header", "socket", "retry", "cache", "matrix")
+WORDS += ("index", "merge", "route", "render", "style", "button", "schema", "migrate", "deploy")
 
 
 def vector(text: str, dim: int = DIM) -> np.ndarray[tuple[int], np.dtype[np.float32]]:

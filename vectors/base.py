@@ -90,7 +90,7 @@ class Base:
             columns = np.load(folder / COLUMNS_FILE, mmap_mode="r")
             rows = sqlite3.connect(uri, uri=True, check_same_thread=False)
             rows.execute("PRAGMA mmap_size = 4294967296")
-            return cls(index, rows, _as_columns(columns))
+            return cls(index, rows, _as_columns(np.asarray(columns)))
         except (OSError, RuntimeError, ValueError, sqlite3.Error) as error:
             message = f"cannot open {folder}: {error}"
             raise TransientError(message) from error

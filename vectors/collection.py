@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from contracts.errors import FatalError, TransientError
-from vectors.base import Base, LiveBase
-from vectors.delta import Delta, LiveDelta
+from vectors.base import Base
+from vectors.contents import Contents
 from vectors.log import Gap
-from vectors.search import View, search
+from vectors.search import search
 from vectors.snapshot import Frozen, manifest_stamp, problems, read_manifest
 from vectors.types import FileDelta, FileState, Hit, LogPosition
 
@@ -26,10 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vectors.log import LogEntry
-    from vectors.search import Place
+    from vectors.search import Place, View
     from vectors.snapshot import SnapshotInfo
-
-_NOWHERE = range(0)
 
 
 class Collection:
@@ -45,7 +43,7 @@ class Collection:
         self._position = position
         self._snapshot = "none"
         self._stamp: tuple[int, int] | None = None
-        self._contents = _Contents(base)
+        self._contents = Contents(base)
         self._writing = threading.Lock()
 
     @classmethod
@@ -125,7 +123,7 @@ class Collection:
             FatalError: the vectors are not of this collection's width.
         """
         with self._writing:
-            return self._contents.apply(delta)
+            return self._contents.apply(delta, self._position.seq)
 
     def apply_entry(self, entry: LogEntry) -> bool:
         """Apply the next entry of the delta log and move the position to it.
@@ -149,7 +147,7 @@ class Collection:
             if to.seq != at.seq + 1:
                 message = f"{self.name}: entry {to.seq} follows entry {at.seq}"
                 raise Gap(message)
-            changed = self._contents.apply(entry.delta)
+            changed = self._contents.apply(entry.delta, to.seq)
             self._position = to
             return changed
 
@@ -216,12 +214,13 @@ class Collection:
         info = read_manifest(store, self.name)
         if info is None or info.snapshot == self._snapshot:
             return False
-        fresh = _Contents(_open_base(store, info, self.embedder))
+        fresh = Contents(_open_base(store, info, self.embedder))
         with self._writing:
             position = info.position
             if position.log_id == self._position.log_id:
-                for entry in self._contents.delta.entries.values():
-                    fresh.apply(entry)
+                for seq, entry in self._contents.latest.values():
+                    if seq >= position.seq:
+                        fresh.apply(entry, seq)
                 position = max(position, self._position, key=lambda place: place.seq)
             self._contents, self._position = fresh, position
             self._snapshot, self._stamp = info.snapshot, stamp
@@ -239,52 +238,6 @@ class Collection:
             text=chunk.text,
             score=score,
         )
-
-
-class _Contents:
-    """Base, delta and what is known of each file; `view` is all that searches look at."""
-
-    def __init__(self, base: Base) -> None:
-        self.base = LiveBase(base)
-        self.delta = Delta(base.dim)
-        self.live_delta = LiveDelta(self.delta, np.empty(0, np.bool_))
-        self.states = {path: file.state for path, file in base.files.items()}
-        length = int(base.columns.length.sum(dtype=np.int64))
-        self.view = View((self.base, self.live_delta), base.size, length)
-        self._in_delta: dict[str, range] = {}
-
-    @property
-    def delta_size(self) -> int:
-        """Chunks added to the delta plus chunks of the base replaced."""
-        return self.delta.size + int((~self.base.alive).sum())
-
-    def apply(self, entry: FileDelta) -> bool:
-        """Replace a file if the entry is newer, and publish the view in which it is."""
-        path = entry.path
-        known = self.states.get(path)
-        if known is not None and entry.version <= known.version:
-            return False
-        length = self.view.total_length
-        gone = self._in_delta.get(path, _NOWHERE)
-        if path not in self._in_delta and path in self.base.base.files:
-            masked = self.base.base.files[path].chunks
-            length -= _length(self.base, masked)
-            self.base = self.base.without(masked)
-        added = self.delta.append(entry)
-        alive = np.ones(self.delta.size, np.bool_)
-        alive[: added.start] = self.live_delta.alive
-        alive[gone.start : gone.stop] = False
-        self.live_delta = LiveDelta(self.delta, alive)
-        length += _length(self.live_delta, added) - _length(self.live_delta, gone)
-        self._in_delta[path] = added
-        self.states[path] = FileState(entry.version, entry.content_hash)
-        count = int(self.base.alive.sum()) + int(alive.sum())
-        self.view = View((self.base, self.live_delta), count, length)
-        return True
-
-
-def _length(segment: LiveBase | LiveDelta, chunks: range) -> int:
-    return int(segment.columns.length[chunks.start : chunks.stop].sum(dtype=np.int64))
 
 
 def _open_base(store: Path, info: SnapshotInfo, embedder: str | None) -> Base:

@@ -31,7 +31,6 @@ class Delta:
     def __init__(self, dim: int) -> None:
         self.dim = dim
         self.size = 0
-        self.entries: dict[str, FileDelta] = {}
         self.paths: list[str] = []
         self.chunks: list[Chunk] = []
         self.postings: dict[str, tuple[list[int], list[int]]] = {}
@@ -39,7 +38,7 @@ class Delta:
         self._columns = np.empty((3, _FIRST_CAPACITY), np.int32)
 
     def append(self, entry: FileDelta) -> range:
-        """Add the chunks of a file, and remember the entry as the latest of its path.
+        """Add the chunks of a file.
 
         Returns:
             Numbers of the added chunks.
@@ -63,7 +62,6 @@ class Delta:
         self._vectors[first : self.size] = vectors
         self.paths.append(entry.path)
         self.chunks += entry.chunks
-        self.entries[entry.path] = entry
         return range(first, self.size)
 
     def rows(self) -> tuple[NDArray[np.float32], Columns]:

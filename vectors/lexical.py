@@ -35,7 +35,7 @@ Framework: BM25 and Beyond", 2009, section 3.4: the customary values)."""
 
 _SYMBOL_WEIGHT = 2
 _LONGEST_WORD = 64
-_MOST_QUERY_TERMS = 128
+_MOST_QUERY_TERMS = 64
 _MOST_COUNT = np.iinfo(np.uint16).max
 _WORD = re.compile(r"[^\W_]+")
 _PART = re.compile(r"[A-Z]{2,}s(?![a-z])|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")

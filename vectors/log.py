@@ -203,7 +203,6 @@ class Follower:
         self._store = store
         self._log_key = log_key
         self._reload_at = 0.0
-        self._checked = False
 
     def poll(self, block_ms: int = 0, count: int = 64) -> int:
         """Take over a newer snapshot if there is one, then apply new entries.
@@ -226,7 +225,6 @@ class Follower:
             applied = self._apply(block_ms, count)
         except Gap:
             self.stale = True
-            self._checked = False
             self._reload()
             applied = self._apply(0, count)
         self.stale = False
@@ -234,13 +232,11 @@ class Follower:
 
     def _apply(self, block_ms: int, count: int) -> int:
         position = self.collection.position
-        if not self._checked:
-            check_gap(self._client, self._log_key, position)
         entries = read(self._client, self._log_key, position, count=count, block_ms=block_ms)
         for entry in entries:
             self.collection.apply_entry(entry)
-        # Silence is no proof that nothing happened: the log may have been lost or cut.
-        self._checked = bool(entries)
+        if not entries:  # silence is no proof that nothing happened: the log may be lost
+            check_gap(self._client, self._log_key, position)
         return len(entries)
 
     def _reload(self) -> None:

@@ -269,7 +269,7 @@ def _score(
 
 def _most(scores: NDArray[np.float32]) -> NDArray[np.int64]:
     """Ids of the `_DEPTH` highest scores above zero."""
-    if len(scores) <= _DEPTH:
-        return np.flatnonzero(scores)
-    best = np.argpartition(-scores, _DEPTH)[:_DEPTH]
-    return best[scores[best] > 0]
+    found = np.flatnonzero(scores)
+    if len(found) <= _DEPTH:
+        return found
+    return found[np.argpartition(-scores[found], _DEPTH)[:_DEPTH]]
