@@ -219,12 +219,9 @@ def _bracket(glob: str, at: int) -> tuple[str, int] | None:
         high = low
         if glob[at : at + 1] == "-" and glob[at + 1 : at + 2] not in ("", "]"):
             high, at = _member(glob, at + 1)
-        if low <= high:
-            out.append(f"{re.escape(low)}-{re.escape(high)}")
-    members = "".join(out)
-    if negated:
-        return f"(?!/)[^{members}]" if members else "[^/]", at + 1
-    return f"(?!/)[{members}]" if members else "(?!)", at + 1
+        # A range that runs backwards still matches the character it begins with.
+        out.append(f"{re.escape(low)}-{re.escape(max(low, high))}")
+    return f"(?!/)[{'^' if negated else ''}{''.join(out)}]", at + 1
 
 
 def _member(glob: str, at: int) -> tuple[str, int]:

@@ -75,7 +75,7 @@ class Tree:
         """
         if not root.is_dir():
             raise TransientError(f"no directory at {root}")
-        self._root = root
+        self.root = root
         self._rules = rules
         self._ignore = IgnoreRules(root, rules.exclude)
 
@@ -87,7 +87,7 @@ class Tree:
         Args:
             under: a directory to stay in, or one file; nothing is yielded if it is neither.
         """
-        status = self._status(under) if under else self._root.stat()
+        status = self._status(under) if under else self.root.stat()
         if status is None:
             return
         if not stat.S_ISDIR(status.st_mode):
@@ -120,7 +120,7 @@ class Tree:
             return None
         data = None
         with _forgiving(path):
-            data = _read_regular(self._root, path, self._rules.max_bytes)
+            data = _read_regular(self.root, path, self._rules.max_bytes)
         text = None if data is None else _decode(data)
         if data is None or text is None:
             return None
@@ -134,7 +134,7 @@ class Tree:
         with _forgiving(path):
             for depth in range(1, len(parts) + 1):
                 step = "/".join(parts[:depth])
-                status = os.lstat(self._root / step)
+                status = os.lstat(self.root / step)
                 is_dir = stat.S_ISDIR(status.st_mode)
                 if self._ignore.excludes(step, is_dir=is_dir):
                     return None
@@ -146,7 +146,7 @@ class Tree:
 
     def _entries(self, directory: str) -> list[tuple[str, os.DirEntry[str]]]:
         found: list[os.DirEntry[str]] = []
-        with _forgiving(directory), os.scandir(self._root / directory) as entries:
+        with _forgiving(directory), os.scandir(self.root / directory) as entries:
             found = sorted(entries, key=lambda entry: entry.name)
         return [(f"{directory}/{each.name}" if directory else each.name, each) for each in found]
 

@@ -1,0 +1,108 @@
+"""The indexer process: everything is wired here, and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from contracts.settings import load, redacted
+from indexer.apply import Indexer
+from indexer.commit import Ledger
+from indexer.handle import Handler
+from indexer.settings import Settings
+from indexer.snapshots import Snapshots
+from indexer.upkeep import Upkeep
+from streams.connect import connect
+from streams.consumer import Consumer
+from streams.keys import INDEXERS, Keys
+from streams.pump import Pump, PumpSettings
+from telemetry.health import Health
+from telemetry.logs import configure
+from vectors.embedding_cache import CachedEncoder
+from vectors.encoder import open_encoder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from streams.entry import Settlement
+    from streams.settle import Verdict
+
+log = structlog.get_logger(__name__)
+
+_BATCH_SECONDS = 1.0  # what a batch should take: short enough to share, long enough to batch
+
+
+def main() -> int:
+    """Run an indexer until TERM or INT, then drain; returns the exit code.
+
+    Raises:
+        FatalError: the settings or the surroundings do not allow an indexer to run.
+    """
+    settings = load(Settings, os.environ)
+    configure("indexer", settings.log_level)
+    log.info("starting", **redacted(settings))
+
+    sources = settings.sources
+    keys = Keys(settings.prefix)
+    client = connect(settings.redis_url, data_dir=Path(settings.data_dir), role="indexer")
+    encoder = CachedEncoder(open_encoder(settings.encoder), settings.embedding_cache)
+    ledgers = {name: Ledger(client, keys, settings.store, name, encoder) for name in sources}
+
+    tally: Counter[str] = Counter()
+
+    def count(_batch: Sequence[Settlement], verdicts: Sequence[Verdict]) -> None:
+        tally.update(verdicts)
+
+    pump = Pump(
+        Consumer(client, (keys.files,), INDEXERS, settings.name, settings.lease_ms),
+        client,
+        keys,
+        PumpSettings(max_batch=settings.batch_size, target_seconds=_BATCH_SECONDS),
+        count,
+    )
+    health = Health(
+        lambda: {"queue": pump.connected},
+        Path(settings.health_file) if settings.health_file else None,
+    )
+    if settings.health_port:
+        health.serve(settings.health_port)
+    indexers = {
+        name: Indexer(root, settings.rules, ledgers[name], encoder, health.beat)
+        for name, root in sources.items()
+    }
+    snapshots = [
+        Snapshots(
+            client,
+            keys,
+            ledger,
+            settings.store,
+            settings.snapshot_every_chunks,
+            settings.snapshot_interval_s,
+        )
+        for ledger in ledgers.values()
+    ]
+    kept = list(zip(indexers.values(), snapshots, strict=True))
+    upkeep = Upkeep(client, keys, kept, settings.reconcile_interval_s)
+    handle = Handler(indexers, settings.max_deliveries)
+
+    def tick() -> None:
+        health.beat()
+        upkeep()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: threading.Thread(target=pump.stop).start())
+    pump.start()
+    log.info("reading", stream=keys.files, name=settings.name)
+    try:
+        for batch in pump.batches(tick):
+            pump.settle(handle(batch))
+    finally:
+        pump.close()
+        log.info("stopped", cache_hits=encoder.hits, cache_misses=encoder.misses, **tally)
+    return 0

@@ -1,0 +1,122 @@
+"""From hints to commits: whatever an event says, the file is indexed as it is now.
+
+Late, doubled and reordered events therefore end in the same index, and so does every subset of them
+that names the files which changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from contracts.errors import TransientError
+from indexer.chunk import chunk_file
+from indexer.scan import Rules, Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from contracts.messages import FileChange
+    from indexer.commit import Ledger
+    from indexer.scan import FileContent
+    from vectors.types import Chunk, Encoder, FileState
+
+ENCODED_AT_ONCE = 64
+_ATTEMPTS = 8  # at one file that other indexers keep committing
+
+
+def affected_paths(
+    changes: Iterable[FileChange], tree: Tree, known: Mapping[str, FileState]
+) -> list[str]:
+    """Every file that changes may be about, once each.
+
+    A directory stands for the files in it, on disk and in the index, and so does a path that is
+    gone. A `.gitignore` stands for its directory.
+    """
+    paths: dict[str, None] = {}
+    directories: set[str] = set()
+    for change in changes:
+        for path in filter(None, (change.old_path, change.path)):
+            parent, _, name = path.rpartition("/")
+            paths[path] = None
+            if name == ".gitignore":
+                directories.add(parent)
+            elif path not in known:
+                directories.add(path)
+    for directory in directories:
+        paths.update((path, None) for path, _ in tree.files(directory))
+    prefixes = tuple(f"{directory}/" if directory else "" for directory in directories)
+    paths.update((path, None) for path in known if path.startswith(prefixes))
+    return list(paths)
+
+
+def embed_chunks(
+    chunks: Sequence[Chunk], encoder: Encoder, tick: Callable[[], None] = lambda: None
+) -> bytes:
+    """Vectors of chunks as a `FileDelta` carries them: float16, little-endian, row-major.
+
+    Raises:
+        TransientError: the encoder failed.
+    """
+    parts: list[bytes] = []
+    for start in range(0, len(chunks), ENCODED_AT_ONCE):
+        texts = [chunk.embedded_text for chunk in chunks[start : start + ENCODED_AT_ONCE]]
+        try:
+            parts.append(encoder.encode(texts).astype("<f2").tobytes())
+        except (RuntimeError, OSError, MemoryError) as error:
+            raise TransientError(f"cannot encode {len(texts)} chunks: {error}") from error
+        tick()
+    return b"".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Indexer:
+    """Keeps one collection in step with one tree.
+
+    Attributes:
+        root: the tree.
+        rules: which of its files count.
+        ledger: the collection.
+        encoder: should cache, so that text seen before costs nothing.
+        tick: called often during long work.
+    """
+
+    root: Path
+    rules: Rules
+    ledger: Ledger
+    encoder: Encoder
+    tick: Callable[[], None] = lambda: None
+
+    def apply(self, changes: Iterable[FileChange]) -> Iterator[str]:
+        """Bring the index in step with every file the changes are about.
+
+        Yields:
+            The path of each file for which something was committed, right after it was.
+
+        Raises:
+            TransientError: encoder, disk or Redis failed; what was yielded is committed.
+        """
+        known = self.ledger.refresh()
+        tree = Tree(self.root, self.rules)
+        for path in affected_paths(changes, tree, known):
+            self.tick()
+            if self._bring_up_to_date(tree, path):
+                yield path
+
+    def _bring_up_to_date(self, tree: Tree, path: str) -> bool:
+        """Commit what a file says now, unless that is known; True if it was news."""
+        for _ in range(_ATTEMPTS):
+            content = tree.read(path)
+            if (content.content_hash if content else "") == self.ledger.content_hash(path):
+                return False
+            if self._commit(path, content):
+                return True
+        raise TransientError(f"{path} is being committed elsewhere again and again")
+
+    def _commit(self, path: str, content: FileContent | None) -> bool:
+        if content is None:
+            return self.ledger.commit(path, "", [], b"")
+        chunks = chunk_file(path, content.text, max_chars=self.rules.max_chars)
+        vectors = embed_chunks(chunks, self.encoder, self.tick)
+        return self.ledger.commit(path, content.content_hash, chunks, vectors)

@@ -1,0 +1,90 @@
+"""What an indexer does between batches: snapshots, reconciliation, trimming."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import structlog
+from redis.exceptions import RedisError
+
+from contracts.errors import TransientError
+from indexer.reconcile import reconcile
+from indexer.scan import Tree
+from indexer.watch import publish_changes
+from streams.housekeeping import remove_idle_consumers, trim_settled
+from streams.keys import INDEXERS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from redis import Redis
+
+    from indexer.apply import Indexer
+    from indexer.snapshots import Snapshots
+    from streams.keys import Keys
+
+log = structlog.get_logger(__name__)
+
+_TRIM_SECONDS = 10.0
+
+
+@dataclass
+class Upkeep:
+    """Periodic work of one process for its collections, each with its snapshots.
+
+    Attributes:
+        reconcile_interval_s: how often index and disk are compared; the first time at once.
+    """
+
+    client: Redis
+    keys: Keys
+    kept: Sequence[tuple[Indexer, Snapshots]]
+    reconcile_interval_s: float
+    _reconcile_at: float = 0.0
+    _trim_at: float = 0.0
+    _complaint: str = field(default="")
+
+    def __call__(self) -> None:
+        """Do what is due; what fails for the moment is put off."""
+        try:
+            self._do()
+            self._complaint = ""
+        except (RedisError, TransientError) as error:
+            if str(error) != self._complaint:
+                log.warning("upkeep_put_off", error=str(error))
+            self._complaint = str(error)
+
+    def _do(self) -> None:
+        now = time.monotonic()
+        if now >= self._reconcile_at or any(each.ledger.started_over for each, _ in self.kept):
+            for indexer, _ in self.kept:
+                self._reconcile(indexer)
+            self._reconcile_at = time.monotonic() + self.reconcile_interval_s
+        if now >= self._trim_at:
+            trim_settled(self.client, [self.keys.files])
+            remove_idle_consumers(self.client, self.keys.files, INDEXERS)
+            self._trim_at = now + _TRIM_SECONDS
+        for _, snapshots in self.kept:
+            snapshots.write_if_due()
+
+    def _reconcile(self, indexer: Indexer) -> None:
+        """Publish what differs to `files`, so that all indexers share the work of repairing it."""
+        known = indexer.ledger.refresh()
+        report = reconcile(
+            Tree(indexer.root, indexer.rules),
+            known,
+            lambda changes: publish_changes(self.client, self.keys, changes),
+            collection=indexer.ledger.collection.name,
+            tick=indexer.tick,
+        )
+        indexer.ledger.started_over = False
+        log.info(
+            "reconciled",
+            collection=indexer.ledger.collection.name,
+            current=report.current,
+            missing=report.missing,
+            stale=report.stale,
+            extra=report.extra,
+        )
