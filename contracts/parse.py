@@ -86,7 +86,7 @@ def parse_task(fields: Mapping[bytes, bytes]) -> Task:
     if raw_id is None or raw_description is None:
         missing = "task_id" if raw_id is None else "description"
         raise PoisonError(reasons.MISSING_FIELD, f"{missing} is missing")
-    task_id, description = _task_id(raw_id), _description(raw_description)
+    task_id, description = parse_task_id(raw_id), _description(raw_description)
     if len(fields) == 2:  # noqa: PLR2004 - just the two: nothing further to look for
         return Task(task_id=task_id, description=description)
     raw_metadata = get(b"metadata")
@@ -111,7 +111,7 @@ def parse_outcome(fields: Mapping[bytes, bytes]) -> Outcome:
     duration, detail = fields.get(b"duration_ms"), fields.get(b"detail")
     files = fields.get(b"files")
     return Outcome(
-        task_id=_task_id(read.required(fields, "task_id")),
+        task_id=parse_task_id(read.required(fields, "task_id")),
         master=read.name(read.required(fields, "master"), "master"),
         outcome=cast(
             "OutcomeKind", read.choice(read.required(fields, "outcome"), "outcome", _OUTCOMES)
@@ -187,7 +187,7 @@ def parse_decision(raw: bytes) -> Decision:
         decision = msgspec.convert(known | {"metadata": None}, Decision)
     except msgspec.ValidationError as error:
         raise PoisonError(reasons.INVALID_SHAPE, f"decision: {error}") from None
-    _task_id(decision.task_id.encode())
+    parse_task_id(decision.task_id.encode())
     return msgspec.structs.replace(
         decision,
         metadata=_metadata_of(raw) if document.get("metadata") is not None else None,
@@ -217,7 +217,12 @@ def parse_rollout(fields: Mapping[bytes, bytes]) -> RolloutConfig:
     )
 
 
-def _task_id(raw: bytes) -> str:
+def parse_task_id(raw: bytes) -> str:
+    """Read a task id alone.
+
+    Raises:
+        PoisonError: it is not 1-128 visible ASCII characters.
+    """
     task_id = read.utf8(raw, "task_id")
     # Printable ASCII without the space is exactly 0x21-0x7E.
     if (

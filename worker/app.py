@@ -50,6 +50,9 @@ def main() -> int:
     configure("worker", settings.log_level)
     log.info("starting", **redacted(settings))
 
+    if settings.model_path:
+        log.warning("MODEL_PATH is not used yet: this version routes by rules in both arms")
+
     keys = Keys(settings.prefix, settings.partition)
     masters = Masters.parse(settings.masters_text)
     rules = Rules.parse(settings.rules_text, masters)

@@ -16,10 +16,10 @@ from msgspec import UNSET, Struct
 
 from contracts.encode import encode_decision, encode_reference
 from contracts.errors import PoisonError
-from contracts.messages import ContextItem, ContextStatus, Decision
-from contracts.parse import parse_task
+from contracts.messages import ContextItem, ContextStatus, Decision, Task
+from contracts.parse import parse_task, parse_task_id
 from contracts.reasons import TOO_MANY_DELIVERIES
-from streams.entry import Bury, Leave, Publish
+from streams.entry import Bury, Entry, Leave, Publish
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from contracts.messages import Task
     from router.policy import Policy, Routing
-    from streams.entry import Entry, Settlement
+    from streams.entry import Settlement
     from streams.keys import Keys
 
     Embeddings = NDArray[np.float32]
@@ -140,7 +139,7 @@ class Handler:
                 decision.task_id,
                 self.keys.master(decision.selected_master),
                 payload := encode_decision(decision),
-                encode_reference(decision) if decision.context else payload,
+                encode_reference(decision, payload),
             )
             for work, decision in zip(works, decisions, strict=True)
         ]
@@ -158,7 +157,7 @@ _DISABLED = Context([], "disabled")
 
 def _usable_id(entry: Entry) -> str | None:
     try:
-        return parse_task(entry.fields).task_id
+        return parse_task_id(entry.fields.get(b"task_id", b""))
     except PoisonError:
         return None
 

@@ -74,7 +74,6 @@ class Settings(Struct, frozen=True, kw_only=True):
             enable_neural=self.enable_neural,
             enable_rag=self.enable_rag,
             experiment=self.experiment,
-            model=self.model_path,
         )
 
     @property

@@ -1,0 +1,50 @@
+# `make demo` and `make test` are each all that a fresh clone needs.
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+CODE := contracts telemetry streams vectors router worker indexer ops
+# One OpenMP thread per process: several processes share the machine, and more threads slow all of them.
+export OMP_NUM_THREADS := 1
+
+.PHONY: demo test lint types imports check-docs pytest bench bench-peers install clean
+
+demo: $(INSTALLED)
+	$(VENV)/bin/cortex demo
+
+test: lint types imports pytest
+
+install: $(INSTALLED)
+
+# torch first and pinned: any other requirement on it would bring the build for GPUs.
+$(INSTALLED): pyproject.toml
+	python3 -m venv $(VENV)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+lint: $(INSTALLED)
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+
+types: $(INSTALLED)
+	$(VENV)/bin/mypy
+
+imports: $(INSTALLED)
+	$(VENV)/bin/lint-imports
+
+pytest: $(INSTALLED)
+	$(PYTHON) -m pytest
+
+bench: $(INSTALLED)
+	$(PYTHON) -m bench.run
+
+bench-peers: $(INSTALLED) .venv-peers/.installed
+	$(PYTHON) -m bench.run --peers
+
+.venv-peers/.installed: bench/peers/requirements.txt
+	python3 -m venv .venv-peers
+	.venv-peers/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
+clean:
+	rm -rf $(VENV) .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis
