@@ -8,11 +8,81 @@ import typer
 from ops.options import AsJson, Store
 
 if TYPE_CHECKING:
+    from indexer.settings import Settings
     from vectors.snapshot import SnapshotInfo
 
 app = typer.Typer(no_args_is_help=True, help="Build and check a store of indexed files.")
 
 Source = Annotated[Path, typer.Option(exists=True, file_okay=False, help="Directory to index.")]
+
+
+@app.command()
+def build(
+    *,
+    source: Source,
+    output: Annotated[Path, typer.Option(help="The store to write.")],
+    chunk_size: Annotated[
+        int | None, typer.Option(min=50, help="Characters a chunk aims to stay within.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Index every file of a directory that .gitignore does not hide. Needs no Redis."""
+    from indexer.build import build_store
+    from ops.logs import log_to_stderr
+    from ops.output import print_json, print_line, progress_bar
+    from vectors.encoder import open_encoder
+
+    log_to_stderr()
+    settings = _indexer_settings()
+    with progress_bar("Indexing") as update:
+        report = build_store(
+            source,
+            output,
+            open_encoder(settings.encoder),
+            chunk_size=chunk_size or settings.chunk_chars,
+            rules=settings.rules,
+            progress=lambda at: update(at.files, at.total_files),
+        )
+    if as_json:
+        print_json(report)
+    else:
+        print_line(
+            f"{report.files} files, {report.chunks} chunks in {report.seconds:.1f} s "
+            f"({report.skipped} files without indexable text): {output / report.collection}"
+        )
+
+
+@app.command()
+def reconcile(
+    *,
+    source: Source,
+    collection: Annotated[str, typer.Option(help="Collection to compare with.")] = "code",
+    as_json: AsJson = False,
+) -> None:
+    """Compare a directory with the live index and publish what differs, for indexers to repair."""
+    from indexer.reconcile import reconcile as compare
+    from indexer.scan import Tree
+    from indexer.watch import publish_changes
+    from ops.logs import log_to_stderr
+    from ops.output import print_json, print_line
+    from ops.session import open_session
+    from vectors.log import current_versions
+
+    log_to_stderr()
+    with open_session() as (client, keys):
+        report = compare(
+            Tree(source.resolve(), _indexer_settings().rules),
+            current_versions(client, keys.file_versions(collection)),
+            lambda changes: publish_changes(client, keys, changes),
+            collection=collection,
+        )
+    if as_json:
+        print_json(report)
+    else:
+        print_line(
+            f"{report.current} files current; published {report.missing} missing, "
+            f"{report.stale} stale, {report.extra} extra"
+        )
 
 
 @app.command()
@@ -78,6 +148,15 @@ def verify(*, store: Store = None, as_json: AsJson = False) -> None:
         raise FatalError(f"damaged: {', '.join(damaged)}; run cortex index build")
 
 
+def _indexer_settings() -> "Settings":
+    import os
+
+    from contracts.settings import load
+    from indexer.settings import Settings
+
+    return load(Settings, os.environ)
+
+
 def _age_s(info: "SnapshotInfo") -> float:
     from datetime import UTC, datetime
 
@@ -87,7 +166,7 @@ def _age_s(info: "SnapshotInfo") -> float:
 def _lags(found: "list[SnapshotInfo]") -> dict[str, int | None]:
     """Return how many log entries each snapshot is behind; None without Redis or a log of its own.
 
-    No server is started to answer this: where `REDIS_URL` is unset there is nothing to ask.
+    The embedded server is asked only if it is up: starting one would say nothing new.
     """
     from contracts.errors import CortexError
     from ops.session import open_session, read_settings
@@ -95,6 +174,8 @@ def _lags(found: "list[SnapshotInfo]") -> dict[str, int | None]:
 
     lags: dict[str, int | None] = dict.fromkeys(info.collection for info in found)
     settings = read_settings()
+    if settings.redis_url is None and not Path(settings.data_dir, "redis.sock").exists():
+        return lags
     try:
         with open_session(settings) as (client, keys):
             for info in found:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, TypeVar
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rich.table import Table
 
-Item = TypeVar("Item")
 _UNBOUNDED = 100_000  # columns, where no terminal wraps lines
 
 
@@ -55,15 +55,23 @@ def remark(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
-def progress(items: Sequence[Item], what: str, *, long: bool) -> Iterator[Item]:
-    """Yield the items, with a bar on stderr if it takes long and a person is watching."""
-    if not long or not sys.stderr.isatty():
-        yield from items
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on stderr, if a person is watching there.
+
+    Yields:
+        What to call with the work done so far and all work there is.
+    """
+    if not sys.stderr.isatty():
+        yield lambda _done, _total: None
         return
     from rich.console import Console
-    from rich.progress import track
+    from rich.progress import MofNCompleteColumn, Progress
 
-    yield from track(items, description=what, console=Console(stderr=True))
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _cell(value: object) -> str:

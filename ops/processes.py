@@ -25,7 +25,12 @@ def watch(
 ) -> None:
     """Publish a directory's changes to the stream `files`, as its .gitignore allows."""
     from indexer.watch import watch_directory
-    from ops.session import open_session
+    from ops.session import open_session, read_settings
+    from ops.stopping import exit_on_term
+    from telemetry.logs import configure
 
-    with open_session() as (client, keys):
+    settings = read_settings()
+    configure("watch", settings.log_level)
+    exit_on_term()
+    with open_session(settings) as (client, keys):
         watch_directory(client, keys, directory)

@@ -26,11 +26,13 @@ def route(
 
     Context is attached if there is a store at $VECTORSTORE_PATH or .cortex/store.
     """
+    from ops.logs import log_to_stderr
     from ops.output import print_line, print_table
     from ops.session import read_settings
     from ops.tasks import read_tasks, single_task
     from worker.offline import route_offline
 
+    log_to_stderr()
     if text is not None and file is None:
         tasks = [single_task(text)]
     elif file is not None and text is None:

@@ -26,11 +26,13 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Find the places in the index that fit TEXT, or each query of a file. Needs no Redis."""
+    if (text is None) == (queries is None):
+        raise typer.BadParameter("give either TEXT or --queries")
+    from ops.logs import log_to_stderr
     from ops.output import print_json
     from ops.retrieval import Query, Searcher, read_queries
 
-    if (text is None) == (queries is None):
-        raise typer.BadParameter("give either TEXT or --queries")
+    log_to_stderr()
     searcher = Searcher(store)
     if queries is not None:
         for query in read_queries(queries):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ops.tasks import Given
 
 _BATCH = 500  # tasks per exchange
-_LONG = 5_000  # tasks from which on a bar is shown
+_AGAIN = "submitting the same ids again within the idempotency window doubles nothing"
 
 
 def submit(  # noqa: PLR0913 (one per option)
@@ -62,37 +62,46 @@ def submit(  # noqa: PLR0913 (one per option)
 
 
 def _send(session: "Session", tasks: "Sequence[Given]", priority: str) -> None:
-    """Send in batches. A reply that is lost is not asked for again: that would add tasks twice."""
+    from ops.output import progress_bar
+
+    with progress_bar("Submitting") as update:
+        for start in range(0, len(tasks), _BATCH):
+            _send_batch(session, tasks[start : start + _BATCH], priority, sent=start)
+            update(start, len(tasks))
+
+
+def _send_batch(session: "Session", batch: "Sequence[Given]", priority: str, *, sent: int) -> None:
+    """Send some tasks. A reply that is lost is not asked for again: that would add tasks twice."""
     from redis.exceptions import ConnectionError as RedisConnectionError
     from redis.exceptions import TimeoutError as RedisTimeoutError
 
     from contracts.encode import task_fields
     from contracts.errors import TransientError
-    from ops.output import progress
 
     client, keys = session
     streams = dict(zip(("high", "normal", "low"), keys.task_streams, strict=True))
-    batches = [tasks[start : start + _BATCH] for start in range(0, len(tasks), _BATCH)]
-    for sent, batch in enumerate(progress(batches, "Submitting", long=len(tasks) >= _LONG)):
-        pipeline = client.pipeline(transaction=False)
-        for given in batch:
-            stream = streams[given.priority or priority]
-            pipeline.xadd(stream, dict(task_fields(given.task).items()))
-        try:
-            replies = pipeline.execute(raise_on_error=False)
-        except (RedisConnectionError, RedisTimeoutError) as error:
-            raise TransientError(_unknown(sent * _BATCH, batch, error)) from error
-        if refused := [reply for reply in replies if isinstance(reply, Exception)]:
-            done = sent * _BATCH + len(batch) - len(refused)
-            raise TransientError(
-                f"{done} of {len(tasks)} tasks submitted, the others refused: {refused[0]}; "
-                "submitting the same ids again within the idempotency window doubles nothing"
-            )
+    pipeline = client.pipeline(transaction=False)
+    for given in batch:
+        stream = streams[given.priority or priority]
+        pipeline.xadd(stream, dict(task_fields(given.task).items()))
+    try:
+        replies = pipeline.execute(raise_on_error=False)
+    except (RedisConnectionError, RedisTimeoutError) as error:
+        raise TransientError(
+            f"the reply was lost ({error}): {sent} tasks submitted, unknown for {len(batch)}, "
+            f"{_AGAIN}: {_ids(batch)}"
+        ) from error
+    refused = [
+        (given, reply)
+        for given, reply in zip(batch, replies, strict=True)
+        if isinstance(reply, Exception)
+    ]
+    if refused:
+        raise TransientError(
+            f"{sent + len(batch) - len(refused)} tasks submitted, then refused ({refused[0][1]}), "
+            f"{_AGAIN}: {_ids([given for given, _reply in refused])}"
+        )
 
 
-def _unknown(sent: int, batch: "Sequence[Given]", error: Exception) -> str:
-    ids = " ".join(given.task.task_id for given in batch)
-    return (
-        f"the reply was lost ({error}): {sent} tasks submitted, unknown for {len(batch)}; "
-        f"submitting the same ids again within the idempotency window doubles nothing: {ids}"
-    )
+def _ids(batch: "Sequence[Given]") -> str:
+    return " ".join(given.task.task_id for given in batch)

@@ -13,7 +13,7 @@ from msgspec import Struct
 from streams import ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from redis import Redis
 
@@ -94,12 +94,14 @@ def summarise(client: Redis, keys: Keys, window_s: float, limit: int) -> Summary
     seconds, _microseconds = client.time()
     since = str(max(0, int((seconds - window_s) * 1_000)))
     entries = ranges.backward(client, keys.decisions, since)
-    decisions = _decode(fields for _id, fields in islice(entries, limit))
-    return total(decisions, window_s, complete_below=limit)
+    decoder = msgspec.json.Decoder(Seen)
+    decisions = [_decode(decoder, fields) for _id, fields in islice(entries, limit)]
+    ours = [seen for seen in decisions if seen is not None]
+    return total(ours, window_s, complete=len(decisions) < limit)
 
 
-def total(decisions: Iterable[Seen], window_s: float, *, complete_below: int) -> Summary:
-    """Add decisions up; complete if there are fewer than `complete_below`."""
+def total(decisions: Iterable[Seen], window_s: float, *, complete: bool) -> Summary:
+    """Add decisions up."""
     everything = Share()
     per_master: dict[str, Share] = {}
     per_arm = {"control": Share(), "treatment": Share()}
@@ -119,7 +121,7 @@ def total(decisions: Iterable[Seen], window_s: float, *, complete_below: int) ->
     sought = everything.routes - contexts.get("disabled", 0)
     return Summary(
         window_s=window_s,
-        complete=everything.routes < complete_below,
+        complete=complete,
         total_routes=everything.routes,
         ml_routes=everything.ml_routes,
         rule_based_routes=everything.routes - everything.ml_routes,
@@ -133,13 +135,11 @@ def total(decisions: Iterable[Seen], window_s: float, *, complete_below: int) ->
     )
 
 
-def _decode(entries: Iterable[dict[bytes, bytes]]) -> Iterator[Seen]:
-    decoder = msgspec.json.Decoder(Seen)
-    for fields in entries:
-        try:
-            yield decoder.decode(fields.get(b"decision", b""))
-        except msgspec.DecodeError:  # not ours; the monitor counts what workers wrote
-            continue
+def _decode(decoder: msgspec.json.Decoder[Seen], fields: dict[bytes, bytes]) -> Seen | None:
+    try:
+        return decoder.decode(fields.get(b"decision", b""))
+    except msgspec.DecodeError:  # not written by a worker
+        return None
 
 
 def _finish(part: Share, routes: int) -> None:

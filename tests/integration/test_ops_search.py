@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from cortex_program import ROOT, cortex, succeed
+
+from indexer.reconcile import Report
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from redis import Redis
+
+NOWHERE = "redis://127.0.0.1:1"
+QUERY = "how does a consumer renew its lease"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of this repository's own queue code."""
+    output = tmp_path_factory.mktemp("store")
+    built = cortex(
+        NOWHERE, "index", "build", "--source", str(ROOT / "streams"), "--output", str(output)
+    )
+    assert built.returncode == 0, built.stderr
+    assert built.stdout.count("\n") == 1
+    return output
+
+
+def test_search_prints_the_contracted_shape(store: Path) -> None:
+    printed = succeed(NOWHERE, "search", QUERY, "--store", str(store), "-k", "3", "--json")
+    found = json.loads(printed)
+    assert list(found) == ["query", "results", "took_ms"]
+    assert found["query"] == QUERY
+    assert 1 <= len(found["results"]) <= 3
+    assert "consumer.py" in [hit["path"] for hit in found["results"]]
+    for hit in found["results"]:
+        assert set(hit) == {
+            *("collection", "path", "start_line", "end_line"),
+            *("symbol", "kind", "text", "score"),
+        }
+    scores = [hit["score"] for hit in found["results"]]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_queries_answer_line_by_line(store: Path) -> None:
+    lines = f'{{"id": [7], "query": "{QUERY}"}}\n\n{{"query": "trim a stream"}}\n'
+    done = cortex(NOWHERE, "search", "--queries", "-", "--store", str(store), stdin=lines)
+    first, second = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (first["id"], first["query"]) == ([7], QUERY)
+    assert "id" not in second
+    bad = cortex(NOWHERE, "search", "--queries", "-", "--store", str(store), stdin='{"q": 1}')
+    assert bad.returncode == 1
+    assert bad.stderr.startswith("cortex: standard input, line 1: ")
+
+
+def test_search_for_people(store: Path) -> None:
+    assert "consumer.py:" in succeed(NOWHERE, "search", QUERY, "--store", str(store))
+
+
+def test_the_default_store_is_the_environments(store: Path) -> None:
+    done = cortex(NOWHERE, "search", QUERY, "--json", VECTORSTORE_PATH=str(store))
+    assert json.loads(done.stdout)["results"]
+
+
+def test_without_a_store_the_way_to_one_is_named(tmp_path: Path) -> None:
+    for command in (["search", "x"], ["index", "status"], ["index", "verify"]):
+        done = cortex(NOWHERE, *command, "--store", str(tmp_path))
+        assert (done.returncode, done.stdout) == (1, "")
+        assert f"cortex index build --source . --output {tmp_path}" in done.stderr
+
+
+def test_status_and_verify(store: Path, redis_client: Redis, redis_url: str) -> None:
+    redis_client.ping()
+    (status,) = json.loads(succeed(redis_url, "index", "status", "--store", str(store), "--json"))
+    assert (status["collection"], status["lag"]) == ("code", None)
+    assert status["files"] > 10
+    assert status["chunks"] > status["files"]
+    assert succeed(redis_url, "index", "verify", "--store", str(store)) == "code: ok\n"
+
+
+def test_verify_finds_damage(store: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "store"
+    (copy / "code").mkdir(parents=True)
+    manifest = (store / "code" / "manifest.json").read_bytes()
+    (copy / "code" / "manifest.json").write_bytes(manifest)
+    done = cortex(NOWHERE, "index", "verify", "--store", str(copy))
+    assert done.returncode == 1
+    assert done.stderr == "cortex: damaged: code; run cortex index build\n"
+
+
+def test_reconcile_publishes_what_is_missing(
+    redis_client: Redis, redis_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.py").write_text("a = 1\n")
+    printed = succeed(redis_url, "index", "reconcile", "--source", str(tmp_path), "--json")
+    assert json.loads(printed) == {"current": 0, "missing": 1, "stale": 0, "extra": 0}
+    assert set(json.loads(printed)) == set(Report.__struct_fields__)
+    ((_id, fields),) = redis_client.xrange("files")
+    assert (fields[b"op"], fields[b"path"]) == (b"put", b"a.py")
+
+
+def test_route_attaches_context_from_the_store(store: Path) -> None:
+    done = cortex(NOWHERE, "route", QUERY, "--json", VECTORSTORE_PATH=str(store))
+    decision = json.loads(done.stdout)
+    assert decision["context_status"] == "ok"
+    assert "consumer.py" in [item["path"] for item in decision["context"]]

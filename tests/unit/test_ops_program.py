@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HEAVY = ("numpy", "redis", "rq", "faiss", "torch", "openvino", "tree_sitter", "watchfiles", "re2")
+
+
+def python(*args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *args],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_starting_imports_nothing_heavy() -> None:
+    code = f"import sys, ops.cli; print([name for name in {HEAVY} if name in sys.modules])"
+    assert python("-c", code).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("demo", "worker", "indexer", "watch", "submit", "master", "route", "search"),
+        *("queues", "monitor", "relay rq"),
+        *("dead list", "dead show", "dead replay", "dead purge", "rollout show", "rollout set"),
+        *("index build", "index status", "index verify", "index reconcile"),
+    ],
+)
+def test_every_command_of_the_design_has_help(command: str) -> None:
+    from typer.testing import CliRunner
+
+    from ops.cli import app
+
+    result = CliRunner().invoke(app, [*command.split(), "--help"])
+    assert result.exit_code == 0
+    assert "Usage" in result.output
+
+
+def test_usage_errors_exit_with_2() -> None:
+    for args in (["nonsense"], ["rollout", "set"], ["search"], ["dead", "nonsense"]):
+        done = python("-m", "ops.cli", *args)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "Traceback" not in done.stderr
