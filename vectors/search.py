@@ -8,6 +8,7 @@ subjects against the trees before them it found a touched file in the top five f
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from vectors.lexical import K1, PATH_MARK, Posting, idf, query_terms, saturation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -36,7 +37,7 @@ class Fusion:
         dense: weight of the cosine.
         path: weight of query terms that stand in the path.
         coherence: weight of how much of the best candidates lies in the same file.
-        per_file: most results of one file.
+        per_file: most results of one file; a second one only where files are fewer than k.
         least_dense: a chunk below this cosine and below `least_coverage` is not relevant at all.
         least_coverage: share of the best possible BM25 score of the query, 0-1.
     """
@@ -146,17 +147,27 @@ def fuse(candidates: Candidates, k: int, fusion: Fusion = DEFAULT) -> list[Ranke
     relevant = (candidates.dense >= fusion.least_dense) | (
         candidates.coverage >= fusion.least_coverage
     )
-    results: list[Ranked] = []
+    order = np.argsort(-scores, kind="stable")
+    ranked = (
+        Ranked(candidates.places[number], float(scores[number]))
+        for number in order[relevant[order]].tolist()
+    )
+    return _spread(ranked, k, fusion.per_file)
+
+
+def _spread(ranked: Iterable[Ranked], k: int, per_file: int) -> list[Ranked]:
+    """The best chunk of each of k files; where there are fewer files, further chunks of them."""
+    rounds: list[list[Ranked]] = [[] for _ in range(per_file)]
     taken: dict[str, int] = {}
-    for number in np.argsort(-scores, kind="stable").tolist():
-        place = candidates.places[number]
-        if not relevant[number] or taken.get(place.path, 0) >= fusion.per_file:
-            continue
-        taken[place.path] = taken.get(place.path, 0) + 1
-        results.append(Ranked(place, float(scores[number])))
-        if len(results) == k:
+    for result in ranked:
+        before = taken.get(result.place.path, 0)
+        if before < per_file:
+            taken[result.place.path] = before + 1
+            rounds[before].append(result)
+        if len(rounds[0]) == k:
             break
-    return results
+    chosen = list(chain.from_iterable(rounds))[:k]
+    return sorted(chosen, key=lambda result: (-result.score, result.place))
 
 
 def _relative(signal: NDArray[np.float32]) -> NDArray[np.float32]:

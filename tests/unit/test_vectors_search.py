@@ -51,9 +51,10 @@ def test_a_file_with_more_good_chunks_comes_first() -> None:
     assert paths(found)[0] == "b"
 
 
-def test_a_file_has_two_results_at_most() -> None:
+def test_a_file_has_two_results_at_most_and_other_files_go_first() -> None:
     found = candidates(*(("a", 9.0 - at, 0, 0, 0.5) for at in range(5)), ("b", 1.0, 0, 0, 0.5))
     assert paths(found) == ["a", "a", "b"]
+    assert paths(found, k=2) == ["a", "b"]
 
 
 def test_what_is_below_the_floor_is_no_result() -> None:
