@@ -34,20 +34,18 @@ def affected_paths(
     A directory stands for the files in it, on disk and in the index, and so does a path that is
     gone. A `.gitignore` stands for its directory.
     """
-    paths: dict[str, None] = {}
-    directories: set[str] = set()
+    present = {path for path, state in known.items() if state.content_hash}
+    scopes: dict[str, None] = {}
     for change in changes:
         for path in filter(None, (change.old_path, change.path)):
             parent, _, name = path.rpartition("/")
-            paths[path] = None
-            if name == ".gitignore":
-                directories.add(parent)
-            elif path not in known:
-                directories.add(path)
-    for directory in directories:
-        paths.update((path, None) for path, _ in tree.files(directory))
-    prefixes = tuple(f"{directory}/" if directory else "" for directory in directories)
-    paths.update((path, None) for path in known if path.startswith(prefixes))
+            scopes[parent if name == ".gitignore" else path] = None
+    paths = dict.fromkeys(scopes)
+    for scope in scopes:
+        paths.update((path, None) for path, _ in tree.files(scope))
+    prefixes = tuple(f"{scope}/" if scope else "" for scope in scopes if scope not in present)
+    paths.update((path, None) for path in present if path.startswith(prefixes))
+    paths.pop("", None)
     return list(paths)
 
 

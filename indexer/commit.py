@@ -8,8 +8,7 @@ import structlog
 
 from contracts.errors import TransientError
 from vectors.collection import Collection
-from vectors.follow import Follower
-from vectors.log import Gap, bounds, commit, current_versions
+from vectors.log import Follower, Gap, bounds, commit, current_versions
 from vectors.types import FileDelta, FileState
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class Ledger:
         except TransientError as error:
             log.warning("no_snapshot", collection=name, reason=str(error))
             self.collection = Collection.empty(name, encoder.dim, encoder.identity)
-        self._follower = self._follow()
+        self._follower = self._follow(store)
         self.refresh()
 
     def refresh(self) -> Mapping[str, FileState]:
@@ -109,8 +108,13 @@ class Ledger:
         self._versions[path] = self._states[path] = FileState(version, content_hash)
         return True
 
-    def _follow(self) -> Follower:
-        return Follower(self._client, self.collection, self._store, self._log_key)
+    def rebase(self) -> None:
+        """Take over the snapshot that was just written from this collection."""
+        self.collection.reload_if_newer(self._store)
+        self._follower = self._follow(self._store)
+
+    def _follow(self, store: Path | None) -> Follower:
+        return Follower(self._client, self.collection, store, self._log_key)
 
     def _start_over(self, reason: str) -> None:
         old = self.collection
@@ -118,6 +122,6 @@ class Ledger:
         ends = bounds(self._client, self._log_key)
         position = ends.last if ends else None
         self.collection = Collection.empty(old.name, old.dim, old.embedder, position)
-        self._follower = self._follow()
+        self._follower = self._follow(None)  # the snapshot there is of no use any more
         self._versions = None
         self.started_over = True

@@ -104,7 +104,7 @@ class Snapshots:
         finally:
             release(self.client, lease, token)
         trimmed = trim(self.client, self.keys.vectors(name), info.position)
-        collection.reload_if_newer(self.store)
+        self.ledger.rebase()
         log.info(
             "snapshot", collection=name, chunks=info.chunks, seq=info.position.seq, cut=trimmed
         )
