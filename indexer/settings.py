@@ -63,7 +63,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     @property
     def embedding_cache(self) -> Path:
         """Where vectors of texts seen before are kept."""
-        return Path(self.data_dir, "embeddings")
+        return Path(self.data_dir, "embeddings.sqlite")
 
     @property
     def rules(self) -> Rules:
