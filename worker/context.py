@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from contracts.messages import ContextItem
 from vectors.collection import Collection
 from vectors.embedding_cache import CachedEncoder
 from vectors.encoder import open_encoder
-from vectors.follow import Follower
+from vectors.log import Follower
 from worker.handle import Context
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
+    from contracts.messages import ContextStatus
     from router.masters import Masters
     from streams.keys import Keys
     from vectors.types import Encoder, Hit
@@ -32,6 +34,7 @@ log = structlog.get_logger()
 
 _POLL_MS = 500
 _RETRY_SECONDS = 0.5
+_CATCH_UP_SECONDS = 3.0
 _CACHED_TEXTS = 4096  # tasks repeat themselves; 1.5 KB each
 
 
@@ -41,6 +44,15 @@ class LiveCollection:
 
     collection: Collection
     follower: Follower | None
+
+    def catch_up(self, seconds: float) -> None:
+        """Apply what was published so far, for at most `seconds`."""
+        deadline = time.monotonic() + seconds
+        try:
+            while self.follower and self.follower.poll() and time.monotonic() < deadline:
+                pass
+        except TransientError as error:
+            log.warning("index behind", collection=self.collection.name, error=str(error))
 
     def follow(self) -> None:
         """Apply what the indexers publish, for as long as the process lives."""
@@ -126,7 +138,7 @@ class IndexRetriever:
     def _context(self, hits: list[Hit], generation: str, *, limited: bool) -> Context:
         best = sorted(hits, key=lambda hit: -hit.score)[: self.chunks]
         items = [self._item(hit) for hit in best]
-        status = "limited" if limited else "ok" if items else "empty"
+        status: ContextStatus = "limited" if limited else "ok" if items else "empty"
         return Context(items, status, generation)
 
     def _item(self, hit: Hit) -> ContextItem:
@@ -165,6 +177,7 @@ def open_retriever(
         if keys is not None and client is not None:
             follower = Follower(client, collection, settings.store, keys.vectors(name))
         live[name] = LiveCollection(collection, follower)
+        live[name].catch_up(_CATCH_UP_SECONDS)
         threading.Thread(target=live[name].follow, name=f"follow-{name}", daemon=True).start()
     wanted = {master.name: master.collections for master in masters.all}
     return IndexRetriever(encoder, live, wanted, settings.context_chunks, settings.context_chars)
