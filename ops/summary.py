@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from array import array
+from collections import Counter, defaultdict
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
 
+from contracts.messages import Group
 from streams import ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from redis import Redis
 
@@ -26,13 +27,13 @@ class Seen(Struct, frozen=True, gc=False):
     selected_master: str
     method: str
     confidence: float
-    ab_test_group: str
+    ab_test_group: Group
     context_status: str
     latency_ms: float
     fallback_reason: str | None = None
 
 
-class Share(Struct, kw_only=True):
+class Share(Struct, frozen=True, kw_only=True):
     """Part of the decisions, for example one master's.
 
     Attributes:
@@ -40,18 +41,11 @@ class Share(Struct, kw_only=True):
         ml_share: decided by the neural router, of these, 0-1.
     """
 
-    routes: int = 0
-    ml_routes: int = 0
-    confidence_sum: float = 0.0
-    share: float = 0.0
-    ml_share: float = 0.0
-    mean_confidence: float | None = None
-
-    def add(self, seen: Seen) -> None:
-        """Count one decision."""
-        self.routes += 1
-        self.ml_routes += seen.method == "neural"
-        self.confidence_sum += seen.confidence
+    routes: int
+    ml_routes: int
+    share: float
+    ml_share: float
+    mean_confidence: float | None
 
 
 class Summary(Struct, frozen=True, kw_only=True):
@@ -100,38 +94,51 @@ def summarise(client: Redis, keys: Keys, window_s: float, limit: int) -> Summary
     return total(ours, window_s, complete=len(decisions) < limit)
 
 
-def total(decisions: Iterable[Seen], window_s: float, *, complete: bool) -> Summary:
+class _Tally:
+    def __init__(self) -> None:
+        self.routes = 0
+        self.ml_routes = 0
+        self.confidence = 0.0
+
+    def add(self, seen: Seen) -> None:
+        self.routes += 1
+        self.ml_routes += seen.method == "neural"
+        self.confidence += seen.confidence
+
+    def share(self, of: int) -> Share:
+        return Share(
+            routes=self.routes,
+            ml_routes=self.ml_routes,
+            share=self.routes / of if of else 0.0,
+            ml_share=self.ml_routes / self.routes if self.routes else 0.0,
+            mean_confidence=self.confidence / self.routes if self.routes else None,
+        )
+
+
+def total(decisions: Sequence[Seen], window_s: float, *, complete: bool) -> Summary:
     """Add decisions up."""
-    everything = Share()
-    per_master: dict[str, Share] = {}
-    per_arm = {"control": Share(), "treatment": Share()}
-    fallbacks: dict[str, int] = {}
-    contexts: dict[str, int] = {}
-    latencies = array("d")
+    everything = _Tally()
+    arms = {"control": _Tally(), "treatment": _Tally()}
+    masters: defaultdict[str, _Tally] = defaultdict(_Tally)
     for seen in decisions:
-        arm = per_arm.setdefault(seen.ab_test_group, Share())
-        for part in (everything, arm, per_master.setdefault(seen.selected_master, Share())):
-            part.add(seen)
-        contexts[seen.context_status] = contexts.get(seen.context_status, 0) + 1
-        if seen.fallback_reason:
-            fallbacks[seen.fallback_reason] = fallbacks.get(seen.fallback_reason, 0) + 1
-        latencies.append(seen.latency_ms)
-    for part in (everything, *per_arm.values(), *per_master.values()):
-        _finish(part, everything.routes)
-    sought = everything.routes - contexts.get("disabled", 0)
+        for tally in (everything, arms[seen.ab_test_group], masters[seen.selected_master]):
+            tally.add(seen)
+    contexts = Counter(seen.context_status for seen in decisions)
+    overall = everything.share(everything.routes)
+    sought = overall.routes - contexts["disabled"]
     return Summary(
         window_s=window_s,
         complete=complete,
-        total_routes=everything.routes,
-        ml_routes=everything.ml_routes,
-        rule_based_routes=everything.routes - everything.ml_routes,
-        ml_percentage=100 * everything.ml_share if everything.routes else None,
-        mean_confidence=everything.mean_confidence,
-        context_hit_share=contexts.get("ok", 0) / sought if sought else None,
-        fallbacks=fallbacks,
-        latency_ms=_quantiles(latencies),
-        per_master=dict(sorted(per_master.items())),
-        per_arm=per_arm,
+        total_routes=overall.routes,
+        ml_routes=overall.ml_routes,
+        rule_based_routes=overall.routes - overall.ml_routes,
+        ml_percentage=100 * overall.ml_share if overall.routes else None,
+        mean_confidence=overall.mean_confidence,
+        context_hit_share=contexts["ok"] / sought if sought else None,
+        fallbacks=Counter(seen.fallback_reason for seen in decisions if seen.fallback_reason),
+        latency_ms=_quantiles([seen.latency_ms for seen in decisions]),
+        per_master={name: masters[name].share(overall.routes) for name in sorted(masters)},
+        per_arm={name: tally.share(overall.routes) for name, tally in arms.items()},
     )
 
 
@@ -142,14 +149,7 @@ def _decode(decoder: msgspec.json.Decoder[Seen], fields: dict[bytes, bytes]) -> 
         return None
 
 
-def _finish(part: Share, routes: int) -> None:
-    if part.routes:
-        part.share = part.routes / routes
-        part.ml_share = part.ml_routes / part.routes
-        part.mean_confidence = part.confidence_sum / part.routes
-
-
-def _quantiles(values: array[float]) -> dict[str, float]:
+def _quantiles(values: Sequence[float]) -> dict[str, float]:
     """Nearest-rank quantiles: the smallest value with at least that share at or below it."""
     if not values:
         return {}

@@ -34,7 +34,7 @@ def cortex(
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,  # where the encoder was never exported, that comes first
         check=False,
     )
 
