@@ -1,8 +1,8 @@
 """Hybrid search over segments: gather candidates by words and by vectors, then fuse by score.
 
-Fusion is a weighted sum of signals, each divided by its best value among the candidates. On commit
-subjects against the trees before them it found a touched file in the top five for 74 % of tasks
-(lexical alone 68 %, dense alone 61 %, reciprocal-rank fusion 70 %).
+Fusion is a weighted sum of signals, each divided by its best value among the candidates. The
+weights come from a prototype on commit subjects against the trees before them (three repositories,
+300 each; a touched file among the top five: 74 % fused, 68 % lexical, 61 % dense).
 """
 
 from __future__ import annotations
