@@ -108,7 +108,7 @@ def enqueue(entry: "Entry", consumer: "Consumer", keys: "Keys", job: Job) -> boo
     if decision is None:
         return False
     rq_job, names = _rq_job(consumer.client, job, decision.task_id, entry.fields[b"decision"])
-    mark = f"{entry.stream}:relayed:{decision.task_id}"
+    mark = keys.relayed(consumer.group, decision.task_id)
     moved = run(
         consumer.client,
         "relay",

@@ -78,7 +78,8 @@ def set_config(  # noqa: PLR0913 (a change, and who answers for it)
         changes: field names of `RolloutConfig` (not `version`) and their new values as text.
         who: who is responsible.
         why: the reason, for the log.
-        defaults: written for every other field that was never set, so that the hash is whole.
+        defaults: what the caller takes for set where nothing was; it is not written, so that a
+            change made from one machine does not spread that machine's environment.
 
     Returns:
         The configuration as it is now.
@@ -97,19 +98,18 @@ def set_config(  # noqa: PLR0913 (a change, and who answers for it)
         parse_rollout(initial | wanted)
     except PoisonError as error:
         raise FatalError(error.detail) from error
-    initial.pop(b"version")
     expected = "" if expected_version is None else expected_version
     at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    pairs = [part for pair in (*wanted.items(), *initial.items()) for part in pair]
+    pairs = [part for pair in wanted.items() for part in pair]
     done, reply = run(
         client,
         "configure",
         [keys.rollout, keys.control_log],
-        [expected, who, why, at, len(wanted), *pairs],
+        [expected, who, why, at, *pairs],
     )
     if not done:
         raise TransientError(f"the configuration is at version {reply}, not {expected}; read again")
-    return parse_rollout(dict(zip(reply[::2], reply[1::2], strict=True)))
+    return parse_rollout(initial | dict(zip(reply[::2], reply[1::2], strict=True)))
 
 
 def read_log(client: Redis, keys: Keys) -> Iterator[Change]:

@@ -56,6 +56,10 @@ class Keys:
         """Idempotency key of one task."""
         return f"{self._tagged('done')}:{task_id}"
 
+    def relayed(self, name: str, task_id: str) -> str:
+        """Mark of a decision that was moved into another queue of this master."""
+        return f"{self.master(name)}:relayed:{task_id}"
+
     @property
     def outcomes(self) -> str:
         """Stream of what masters report."""

@@ -1,10 +1,9 @@
 #!lua
 -- Change the live configuration if it still has the version the caller saw, and log the change.
 -- KEYS[1] configuration hash, [2] log stream.
--- ARGV[1] expected version ("" = any), [2] who, [3] why, [4] when, [5] number of changes, then
--- field and value of each change, then of each default (written where the hash has no value).
+-- ARGV[1] expected version ("" = any), [2] who, [3] why, [4] when, then field and value of each change.
 -- Returns {1, all fields of the hash} or {0, the version it has}.
-local FIRST = 6
+local FIRST = 5
 local kind = redis.call('TYPE', KEYS[2]).ok
 if kind ~= 'stream' and kind ~= 'none' then
   return redis.error_reply('WRONGTYPE ' .. KEYS[2] .. ' is not a stream')
@@ -13,13 +12,11 @@ local version = tonumber(redis.call('HGET', KEYS[1], 'version') or '0')
 if not version then return redis.error_reply('ERR ' .. KEYS[1] .. ' has no usable version') end
 if ARGV[1] ~= '' and version ~= tonumber(ARGV[1]) then return {0, version} end
 local before, after = {}, {}
-local defaults = FIRST + 2 * tonumber(ARGV[5])
-for i = FIRST, defaults - 1, 2 do
+for i = FIRST, #ARGV, 2 do
   before[ARGV[i]] = redis.call('HGET', KEYS[1], ARGV[i]) or cjson.null
   after[ARGV[i]] = ARGV[i + 1]
   redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
 end
-for i = defaults, #ARGV, 2 do redis.call('HSETNX', KEYS[1], ARGV[i], ARGV[i + 1]) end
 version = string.format('%d', version + 1)
 redis.call('HSET', KEYS[1], 'version', version)
 redis.call('XADD', KEYS[2], '*', 'version', version, 'who', ARGV[2], 'why', ARGV[3],

@@ -36,10 +36,12 @@ def test_nothing_set_means_the_defaults(redis_client: Redis) -> None:
     assert read_config(redis_client, KEYS, FRESH) == FRESH
 
 
-def test_a_change_keeps_what_the_deployment_started_with(redis_client: Redis) -> None:
+def test_a_change_sets_nothing_but_itself(redis_client: Redis) -> None:
     changed = change(redis_client, "0.5", expected=0)
     assert changed == RolloutConfig(version=1, percentage=0.5, enable_rag=False)
-    assert read_config(redis_client, KEYS, RolloutConfig()) == changed
+    # What was never set is each reader's own environment, not that of whoever made the change.
+    assert read_config(redis_client, KEYS, FRESH) == changed
+    assert read_config(redis_client, KEYS, RolloutConfig()).enable_rag
     assert change(redis_client, "0", expected=1).version == 2
     newest, oldest = read_log(redis_client, KEYS)
     assert (oldest.who, oldest.why, oldest.version) == ("ann", "trial", 1)
