@@ -87,14 +87,20 @@ class IgnoreRules:
         exclude = _read_lines(root / ".git" / "info" / "exclude")
         self._base = (parse_patterns(extra), parse_patterns(exclude))
         self._files: dict[str, tuple[Pattern, ...]] = {}
+        self._hidden: dict[str, bool] = {}
 
     def hides(self, path: str) -> bool:
         """Whether the file at `path` (relative, `/`) or a directory above it is left out."""
-        parts = path.split("/")
-        parents = ("/".join(parts[:depth]) for depth in range(1, len(parts)))
-        return any(self.excludes(parent, is_dir=True) for parent in parents) or self.excludes(
-            path, is_dir=False
-        )
+        parent = path.rpartition("/")[0]
+        return self._hides_directory(parent) or self.excludes(path, is_dir=False)
+
+    def _hides_directory(self, path: str) -> bool:
+        if not path:
+            return False
+        if path not in self._hidden:
+            above = self._hides_directory(path.rpartition("/")[0])
+            self._hidden[path] = above or self.excludes(path, is_dir=True)
+        return self._hidden[path]
 
     def excludes(self, path: str, *, is_dir: bool) -> bool:
         """Whether `path` itself is left out, given that no directory above it is."""

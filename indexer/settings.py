@@ -77,10 +77,10 @@ class Settings(Struct, frozen=True, kw_only=True):
         Raises:
             FatalError: `CORTEX_ROOTS` is malformed, or a directory is not there.
         """
-        pairs = [part.partition("=") for part in (self.roots or "").split(",") if part.strip()]
-        found = {name.strip(): Path(path.strip()) for name, _, path in pairs}
-        found = found or {self.collection: Path(self.root)}
-        for name, path in found.items():
-            if not name or not path.is_dir():
-                raise FatalError(f"CORTEX_ROOT: {name or '?'}={path} names no directory")
-        return {name: path.resolve() for name, path in found.items()}
+        given = [part.partition("=") for part in (self.roots or "").split(",") if part.strip()]
+        pairs = [(name.strip(), path.strip()) for name, _, path in given]
+        pairs = pairs or [(self.collection, self.root)]
+        for name, path in pairs:
+            if not name or not path or not Path(path).is_dir():
+                raise FatalError(f"CORTEX_ROOTS: {name or '?'}={path or '?'} names no directory")
+        return {name: Path(path).resolve() for name, path in pairs}

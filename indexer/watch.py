@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 import watchfiles
+from redis.exceptions import RedisError
 
 from contracts.encode import file_change_fields
 from contracts.messages import FileChange
 from indexer.ignore import ALWAYS
 from indexer.scan import Rules, Tree
+from streams.errors import is_transient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +36,7 @@ log = structlog.get_logger(__name__)
 
 SWEEP_SECONDS = 60.0
 POLL_SECONDS = 1.0
+RETRY_SECONDS = 1.0
 _STEP_MS = 20  # silence that ends a burst
 _DEBOUNCE_MS = 60  # longest burst published as one
 _WAKE_MS = 200
@@ -128,13 +131,29 @@ def watch(  # noqa: PLR0913 - a directory, what becomes of its changes, and how 
 
 
 def watch_directory(client: Redis, keys: Keys, directory: Path, collection: str = "code") -> None:
-    """Publish a directory's changes to the stream `files` until the process is told to stop."""
+    """Publish a directory's changes to the stream `files` until the process is told to stop.
+
+    While the server is away, what changes is kept and published when it is back.
+    """
+    stop = threading.Event()
 
     def publish(changes: Sequence[FileChange]) -> None:
-        publish_changes(client, keys, changes)
+        while not _published(client, keys, changes):
+            stop.wait(RETRY_SECONDS)
         log.info("published", changes=len(changes))
 
-    watch(directory, publish, threading.Event(), collection=collection)
+    watch(directory, publish, stop, collection=collection)
+
+
+def _published(client: Redis, keys: Keys, changes: Sequence[FileChange]) -> bool:
+    try:
+        publish_changes(client, keys, changes)
+    except RedisError as error:
+        if not is_transient(error):
+            raise
+        log.warning("cannot_publish", error=str(error), kept=len(changes))
+        return False
+    return True
 
 
 def publish_changes(client: Redis, keys: Keys, changes: Sequence[FileChange]) -> None:

@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from redis import exceptions
 
 import indexer.watch
 from contracts.messages import FileChange
 from contracts.parse import parse_file_change
 from indexer.scan import Rules
-from indexer.watch import Mirror, publish_changes, watch
+from indexer.watch import Mirror, publish_changes, watch, watch_directory
 from streams.keys import Keys
 
 if TYPE_CHECKING:
@@ -169,3 +170,27 @@ def test_changes_travel_through_the_stream_unharmed(redis_client: Redis) -> None
 
     entries = redis_client.xrange(keys.files)
     assert [parse_file_change(fields) for _, fields in entries] == changes
+
+
+def test_what_changes_while_the_server_is_away_is_published_afterwards(
+    redis_client: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = Keys()
+    failures = iter([exceptions.ConnectionError("away"), exceptions.TimeoutError("away")])
+    append = indexer.watch.publish_changes
+
+    def flaky(client: Redis, keys: Keys, changes: Sequence[FileChange]) -> None:
+        if failure := next(failures, None):
+            raise failure
+        append(client, keys, changes)
+
+    monkeypatch.setattr(indexer.watch, "publish_changes", flaky)
+    monkeypatch.setattr(indexer.watch, "RETRY_SECONDS", 0.01)
+
+    def once(_root: Path, publish: Callable[..., None], *_: object, **__: object) -> None:
+        publish([FileChange(op="put", path="a.py")])
+
+    monkeypatch.setattr(indexer.watch, "watch", once)
+    watch_directory(redis_client, keys, tmp_path)
+
+    assert redis_client.xlen(keys.files) == 1
