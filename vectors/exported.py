@@ -89,6 +89,16 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     (folder / _MANIFEST).write_bytes(text)
 
 
+def read_manifest(folder: Path) -> Manifest:
+    """Read what an export says of itself.
+
+    Raises:
+        OSError: there is none.
+        msgspec.DecodeError: it is not a manifest.
+    """
+    return msgspec.json.decode((folder / _MANIFEST).read_bytes(), type=Manifest)
+
+
 def read_verified(folder: Path) -> Manifest:
     """Read the manifest and check every file against it.
 
@@ -96,7 +106,7 @@ def read_verified(folder: Path) -> Manifest:
         FatalError: something is missing or changed, or the export is not faithful to its model.
     """
     try:
-        manifest = msgspec.json.decode((folder / _MANIFEST).read_bytes(), type=Manifest)
+        manifest = read_manifest(folder)
         expected = {MODEL_FILE, WEIGHTS_FILE, TOKENIZER_FILE}
         changed = expected.symmetric_difference(manifest.files) | {
             name for name, digest in manifest.files.items() if sha256(folder / name) != digest

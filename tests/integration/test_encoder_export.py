@@ -1,0 +1,135 @@
+"""Exports: one of two processes makes it, and a bad one is refused. On a small random model."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from contracts.errors import FatalError
+from vectors import exported
+from vectors.encoder import open_encoder
+from vectors.model_source import ModelSource, resolve
+from vectors.openvino_encoder import open_export
+
+pytestmark = pytest.mark.timeout(300)  # importing torch and nncf takes its time
+
+SMALL_MODEL = """
+import sys
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.models import Pooling, Transformer
+from transformers import AutoTokenizer, BertConfig, BertModel
+import torch
+
+torch.manual_seed(7)
+source, folder = sys.argv[1:]
+AutoTokenizer.from_pretrained(source).save_pretrained(folder + "/bert")
+config = BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
+                    intermediate_size=64, max_position_embeddings=64)
+BertModel(config).save_pretrained(folder + "/bert")
+bert = Transformer(folder + "/bert", max_seq_length=64)
+SentenceTransformer(modules=[bert, Pooling(32)]).save(folder + "/small")
+"""
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> ModelSource:
+    folder = tmp_path_factory.mktemp("model")
+    script = [sys.executable, "-c", SMALL_MODEL, resolve(None).location, str(folder)]
+    subprocess.run(script, check=True, capture_output=True)
+    return resolve(str(folder / "small"))
+
+
+@pytest.fixture(scope="module")
+def made(small: ModelSource, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two processes export at once, over what a third one left behind when it was killed."""
+    cache = tmp_path_factory.mktemp("cache")
+    folder = cache / exported.folder_name(small.name)
+    left_behind = folder.with_name(f"{folder.name}.partial")
+    left_behind.mkdir()
+    (left_behind / "junk").touch()
+    script = [sys.executable, "-m", "vectors.export", small.name, small.location, str(cache)]
+    both = [subprocess.Popen(script, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    errors = [process.communicate()[1] for process in both]
+    # The loser finds the winner's folder: renaming its own over it would have failed.
+    assert [process.returncode for process in both] == [0, 0], errors
+    return folder
+
+
+@pytest.fixture
+def copy(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "export"))
+
+
+def test_of_two_processes_one_exports_and_nothing_is_left_over(made: Path) -> None:
+    assert sorted(path.name for path in made.parent.iterdir()) == [made.name, f"{made.name}.lock"]
+    assert {path.name for path in made.iterdir()} == {
+        "manifest.json",
+        *exported.read_verified(made).files,
+    }
+
+
+def test_an_export_is_opened_without_exporting_again(small: ModelSource, made: Path) -> None:
+    before = made.stat().st_mtime_ns
+    encoder = open_encoder(small.location, cache_dir=made.parent)
+    vectors = encoder.encode(["a text", "a text that is cut off" * 40])
+    assert vectors.shape == (2, 32)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
+    assert encoder.identity.startswith(f"{small.name}:openvino-int8:{exported.recipe()}:")
+    assert made.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("name", ["model.xml", "model.bin", "tokenizer.json"])
+def test_a_file_with_one_changed_byte_is_refused(copy: Path, name: str) -> None:
+    content = bytearray((copy / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (copy / name).write_bytes(content)
+    with pytest.raises(FatalError, match=rf"damaged \({name}\): delete the folder"):
+        open_export(copy)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "model.bin"])
+def test_a_missing_file_is_refused(copy: Path, name: str) -> None:
+    (copy / name).unlink()
+    with pytest.raises(FatalError, match="damaged"):
+        open_export(copy)
+
+
+def test_a_manifest_that_vouches_for_less_than_everything_is_refused(copy: Path) -> None:
+    manifest = exported.read_verified(copy)
+    del manifest.files["model.bin"]
+    exported.write_manifest(copy, manifest)
+    with pytest.raises(FatalError, match=r"damaged \(model.bin\)"):
+        open_export(copy)
+
+
+@pytest.mark.parametrize(
+    "figures",
+    [{"fidelity_mean": 0.98}, {"fidelity_min": 0.9}, {"fidelity_mean": -1.0}],
+)
+def test_an_unfaithful_export_is_refused(copy: Path, figures: dict[str, float]) -> None:
+    manifest = msgspec.structs.replace(exported.read_verified(copy), **figures)
+    exported.write_manifest(copy, manifest)
+    with pytest.raises(FatalError, match="not faithful"):
+        open_export(copy)
+
+
+def test_files_the_engine_cannot_read_are_refused_in_one_line(copy: Path) -> None:
+    (copy / "model.xml").write_text("<net/>")
+    manifest = exported.read_manifest(copy)
+    manifest.files["model.xml"] = exported.sha256(copy / "model.xml")
+    exported.write_manifest(copy, manifest)
+    with pytest.raises(FatalError, match="cannot be loaded") as why:
+        open_export(copy)
+    assert "\n" not in str(why.value)
+
+
+def test_a_folder_that_holds_no_model_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FatalError, match=r"could not be exported: encoder model .* cannot be"):
+        open_encoder(str(tmp_path / "empty"), cache_dir=tmp_path / "cache")
