@@ -43,7 +43,7 @@ def onnx_encoder(folder: Path) -> Encode:
         Embedding(),
         (ones, ones, ones),
         full,
-        input_names=names,
+        input_names=list(names),
         output_names=["out"],
         dynamic_axes=axes,
         dynamo=False,

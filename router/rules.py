@@ -16,7 +16,7 @@ from math import exp
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
-import re2  # type: ignore[import-untyped]  # google-re2 ships no types
+import re2
 from msgspec import Meta, Struct
 
 from contracts.errors import FatalError
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from router.masters import Masters
 
 _REMEMBERED = 8192  # outcomes kept; sums of weights recur far more than descriptions do
+_DECIMALS = 4  # finer than any calibration; every decision is written four times over
 _PATTERN_MEMORY = 64 << 20  # bytes RE2 may use for its automaton, far above what rules need
 
 
@@ -150,7 +151,9 @@ def _outcome(
     selected = names[totals.index(best)] if totals.count(best) == 1 else fallback
     odds = [exp((total - best) / temperature) for total in totals]
     whole = sum(odds)
-    return selected, {name: odd / whole for name, odd in zip(names, odds, strict=True)}
+    return selected, {
+        name: round(odd / whole, _DECIMALS) for name, odd in zip(names, odds, strict=True)
+    }
 
 
 def _fatal(problem: str) -> FatalError:

@@ -30,7 +30,7 @@ def import_openvino() -> Any:  # noqa: ANN401 # an untyped module
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # None hides it
     with needs_extra("retrieval"):
-        import openvino  # type: ignore[import-untyped] # has no stubs  # noqa: PLC0415 # heavy
+        import openvino
     return openvino
 
 

@@ -24,7 +24,7 @@ sentences = st.lists(vocabulary, max_size=30).map(" ".join)
 def test_any_text_gets_a_distribution_over_the_masters(text: str) -> None:
     score = RULES.score(text)
     assert tuple(score.scores) == MASTERS.names
-    assert math.isclose(sum(score.scores.values()), 1.0)
+    assert math.isclose(sum(score.scores.values()), 1.0, abs_tol=5e-4)  # rounded to four decimals
     assert score.confidence == score.scores[score.selected]
     best = max(score.scores.values())
     assert score.confidence == best or score.selected == MASTERS.fallback

@@ -22,7 +22,7 @@ def test_a_correct_history_has_no_violations() -> None:
         (Outputs({"a": ["1", "6"], "b": ["3"]}, ["1", "6", "3"], ["4"]), "refused but present: 6"),
         (Outputs({"a": ["1", "9"], "b": ["3"]}, ["1", "9", "3"], ["4"]), "unexpected: 9"),
         (Outputs({"a": ["1"], "b": ["3"]}, ["1"], ["4"]), "audit: 3 delivered 1, audited 0"),
-        (Outputs({"a": ["1"], "b": ["3"]}, ["1", "3", "2"], ["4"]), "audit: 2 delivered 0, audited 1"),
+        (Outputs({"a": ["1"], "b": ["3"]}, ["1", "3", "2"]), "audit: 2 delivered 0, audited 1"),
         (Outputs({"a": ["1"], "b": ["3"]}, ["1", "3"], ["4"], pending=2), "pending: 2"),
         (Outputs({"a": ["1"], "b": ["3"]}, ["1", "3"], ["4"], mislaid=["3"]), "mislaid: 3"),
     ],
