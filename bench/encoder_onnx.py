@@ -55,13 +55,14 @@ def onnx_encoder(folder: Path) -> Encode:
     session = onnxruntime.InferenceSession(small, options)
     export = exported.default_cache_dir() / exported.folder_name(resolve(None).name)
     tokenizer = Tokenizer.from_file(str(export / exported.TOKENIZER_FILE))
+    tokenizer.no_padding()
     tokenizer.enable_truncation(256)
-    tokenizer.enable_padding()
 
     def encode(texts: Sequence[str]) -> NDArray[np.float32]:
-        encoded = tokenizer.encode_batch(list(texts))
-        ids = np.array([row.ids for row in encoded])
-        mask = np.array([row.attention_mask for row in encoded])
+        rows = [tokenizer.encode(text).ids for text in texts]  # one thread, like the others
+        width = max(len(row) for row in rows)
+        ids = np.array([row + [0] * (width - len(row)) for row in rows])
+        mask = np.array([[1] * len(row) + [0] * (width - len(row)) for row in rows])
         vectors = session.run(None, dict(zip(names, (ids, mask, ids * 0), strict=True)))[0]
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 

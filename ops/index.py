@@ -8,7 +8,6 @@ import typer
 from ops.options import AsJson, Store
 
 if TYPE_CHECKING:
-    from indexer.settings import Settings
     from vectors.snapshot import SnapshotInfo
 
 app = typer.Typer(no_args_is_help=True, help="Build and check a store of indexed files.")
@@ -27,22 +26,12 @@ def build(
     as_json: AsJson = False,
 ) -> None:
     """Index every file of a directory that .gitignore does not hide. Needs no Redis."""
-    from indexer.build import build_store
+    from ops.building import build as build_store
     from ops.logs import log_to_stderr
-    from ops.output import print_json, print_line, progress_bar
-    from vectors.encoder import open_encoder
+    from ops.output import print_json, print_line
 
     log_to_stderr()
-    settings = _indexer_settings()
-    with progress_bar("Indexing") as update:
-        report = build_store(
-            source,
-            output,
-            open_encoder(settings.encoder),
-            chunk_size=chunk_size or settings.chunk_chars,
-            rules=settings.rules,
-            progress=lambda at: update(at.files, at.total_files),
-        )
+    report = build_store(source, output, chunk_size)
     if as_json:
         print_json(report)
     else:
@@ -63,6 +52,7 @@ def reconcile(
     from indexer.reconcile import reconcile as compare
     from indexer.scan import Tree
     from indexer.watch import publish_changes
+    from ops.building import indexer_settings
     from ops.logs import log_to_stderr
     from ops.output import print_json, print_line
     from ops.session import open_session
@@ -71,7 +61,7 @@ def reconcile(
     log_to_stderr()
     with open_session() as (client, keys):
         report = compare(
-            Tree(source.resolve(), _indexer_settings().rules),
+            Tree(source.resolve(), indexer_settings().rules),
             current_versions(client, keys.file_versions(collection)),
             lambda changes: publish_changes(client, keys, changes),
             collection=collection,
@@ -146,15 +136,6 @@ def verify(*, store: Store = None, as_json: AsJson = False) -> None:
             print_line(f"{name}: {'; '.join(problems) or 'ok'}")
     if damaged := [name for name, problems in found.items() if problems]:
         raise FatalError(f"damaged: {', '.join(damaged)}; run cortex index build")
-
-
-def _indexer_settings() -> "Settings":
-    import os
-
-    from contracts.settings import load
-    from indexer.settings import Settings
-
-    return load(Settings, os.environ)
 
 
 def _age_s(info: "SnapshotInfo") -> float:

@@ -9,7 +9,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from ops.lines import read_lines
 from ops.session import read_settings
-from ops.stores import existing_store
+from ops.stores import searched_store
 from vectors.collection import Collection
 from vectors.encoder import open_encoder
 from vectors.types import Hit
@@ -45,7 +45,7 @@ class Searcher:
             FatalError: there is no store, or the encoder is not the one it was made with.
             TransientError: a snapshot is damaged.
         """
-        path, names = existing_store(store)
+        path, names = searched_store(store)
         self._encoder = open_encoder(read_settings().encoder)
         self._collections = [
             Collection.open(path, name, embedder=self._encoder.identity) for name in names

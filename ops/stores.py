@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from contracts.errors import FatalError
+from ops.building import build
+from ops.output import remark
 from ops.session import read_settings
 from vectors.snapshot import list_collections
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def store_path(given: Path | None) -> Path:
     """Return the store: as given, else `VECTORSTORE_PATH`, else `.cortex/store`."""
     return given or read_settings().store
+
+
+def searched_store(given: Path | None) -> tuple[Path, list[str]]:
+    """Return the store to search; where none is named and none is there, index this directory.
+
+    Raises:
+        FatalError: the store that was named holds no snapshot, or indexing failed for good.
+        TransientError: the disk failed.
+    """
+    path = store_path(given)
+    if given is None and not list_collections(path):
+        remark(f"no index in {path} yet: indexing this directory into it")
+        build(Path(), path)
+    return existing_store(given)
 
 
 def existing_store(given: Path | None) -> tuple[Path, list[str]]:

@@ -45,6 +45,6 @@ def test_a_deadly_task_runs_out_of_deliveries_alone(
     letters = [fields for _, fields in redis_client.xrange(KEYS.dead)]
     assert {letter[b"reason"] for letter in letters} == {b"too_many_deliveries"}
     assert {orjson.loads(letter[b"payload"])["task_id"] for letter in letters} == {"t-7", "t-31"}
-    assert deaths == 10
+    assert deaths in {9, 10}  # the first may strike while the worker holds both
     decisions = [orjson.loads(f[b"decision"]) for _, f in redis_client.xrange(KEYS.decisions)]
     assert max(decision["attempt"] for decision in decisions) <= 4

@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from ops.cli import app
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("numpy", "redis", "rq", "faiss", "torch", "openvino", "tree_sitter", "watchfiles", "re2")
@@ -37,10 +40,6 @@ def test_starting_imports_nothing_heavy() -> None:
     ],
 )
 def test_every_command_of_the_design_has_help(command: str) -> None:
-    from typer.testing import CliRunner
-
-    from ops.cli import app
-
     result = CliRunner().invoke(app, [*command.split(), "--help"])
     assert result.exit_code == 0
     assert "Usage" in result.output
