@@ -99,7 +99,7 @@ def _quantised(pipeline: SentenceTransformer, calibration: list[str]) -> Any:  #
     """Convert tokens -> normalised sentence embedding, and quantise it on the calibration texts."""
     openvino = import_openvino()
     with needs_extra("export"):
-        import nncf
+        import nncf  # noqa: PLC0415 # heavy
         import torch  # noqa: PLC0415 # heavy
 
     class Embedding(torch.nn.Module):

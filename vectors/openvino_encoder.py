@@ -30,7 +30,7 @@ def import_openvino() -> Any:  # noqa: ANN401 # an untyped module
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # None hides it
     with needs_extra("retrieval"):
-        import openvino
+        import openvino  # noqa: PLC0415 # heavy
     return openvino
 
 
