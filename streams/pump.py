@@ -23,6 +23,7 @@ import structlog
 from redis.exceptions import RedisClusterException, RedisError
 
 from contracts.errors import FatalError, TransientError
+from streams._threads import watched
 from streams.settle import settle
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ log = structlog.get_logger()
 _CLAIM_EVERY = 1.0  # seconds between looks for lapsed leases
 _BLOCK_MS = 500  # an idle reader still claims, renews and notices a stop this often
 _STALE_PAGE = 64
+_FIRST_PACE = 0.003  # seconds per entry, assumed until the first batch is handled
 _SERVER_TROUBLE = (RedisError, RedisClusterException, TransientError)
 _OUTBOX = 2  # one batch in the script, one ready
 _BACKOFF = (0.05, 2.0)  # seconds, first and largest, after an error of the server
@@ -71,6 +73,7 @@ class Pump:
         settler: connection used by the settler thread alone.
         keys: where decisions and dead letters go.
         on_settled: told of every settled batch, on the settler thread.
+        connected: whether the last reading from the server went well.
     """
 
     consumer: Consumer
@@ -87,20 +90,10 @@ class Pump:
         self._stopping = threading.Event()
         self._deadline = float("inf")
         self._failure: BaseException | None = None
-        self._seconds_per_entry = 0.0
-        self._connected = False
-        self._reader = self._thread(self._read_forever, "reader")
-        self._settler = self._thread(self._settle_forever, "settler")
-
-    @property
-    def connected(self) -> bool:
-        """Whether the last exchange with the server went well."""
-        return self._connected
-
-    @property
-    def held(self) -> int:
-        """How many entries are read and not yet settled."""
-        return len(self._held)
+        self._seconds_per_entry = _FIRST_PACE
+        self.connected = False
+        self._reader = watched(self._read_forever, "reader", self._fail)
+        self._settler = watched(self._settle_forever, "settler", self._fail)
 
     def start(self) -> None:
         """Begin to read."""
@@ -155,22 +148,18 @@ class Pump:
         for thread in (self._reader, self._settler):
             if thread.is_alive():
                 thread.join(1.0)
+        with self._changed:
+            left = [*self._held.values()]
         try:
-            self.consumer.release(self._held.values())
+            self.consumer.release(left)
             self.consumer.leave()
         except _SERVER_TROUBLE as error:
-            log.warning("left without goodbye", error=str(error), held=len(self._held))
+            log.warning("left without goodbye", error=str(error), held=len(left))
 
-    def _thread(self, loop: Callable[[], None], name: str) -> threading.Thread:
-        def guarded() -> None:
-            try:
-                loop()
-            except BaseException as error:  # noqa: BLE001 (a thread that dies silently would hang the process)
-                with self._changed:
-                    self._failure = error
-                    self._changed.notify_all()
-
-        return threading.Thread(target=guarded, name=name, daemon=True)
+    def _fail(self, error: BaseException) -> None:
+        with self._changed:
+            self._failure = error
+            self._changed.notify_all()
 
     # -- reader thread ---------------------------------------------------------------------------
 
@@ -180,13 +169,15 @@ class Pump:
         while not self._stopping.is_set():
             try:
                 next(steps)
-                self._connected, backoff = True, _BACKOFF[0]
+                self.connected, backoff = True, _BACKOFF[0]
             except _SERVER_TROUBLE as error:
-                self._connected = False
+                self.connected = False
                 log.warning("cannot read", error=str(error), retry_in=backoff)
                 self._stopping.wait(backoff)
                 backoff = min(2 * backoff, _BACKOFF[1])
                 steps = self._steps()
+        with self._changed:
+            self._changed.notify_all()
 
     def _steps(self) -> Iterator[None]:
         """Go one exchange with the server further at each step; begun anew after an error."""
@@ -241,8 +232,7 @@ class Pump:
 
     def _batch_size(self) -> int:
         pace = self._seconds_per_entry
-        fitting = int(self.settings.target_seconds / pace) if pace else 16
-        return max(1, min(self.settings.max_batch, fitting))
+        return max(1, min(self.settings.max_batch, int(self.settings.target_seconds / pace)))
 
     def _wait_for_slots(self, batch: int, *, until: float) -> bool:
         with self._changed:
@@ -308,5 +298,4 @@ class Pump:
         return time.monotonic() > self._deadline
 
     def _learn_pace(self, seconds: float) -> None:
-        known = self._seconds_per_entry
-        self._seconds_per_entry = 0.8 * known + 0.2 * seconds if known else seconds
+        self._seconds_per_entry += 0.2 * (seconds - self._seconds_per_entry)

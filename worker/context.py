@@ -64,6 +64,7 @@ class LiveCollection:
                 threading.Event().wait(_RETRY_SECONDS)
             except CortexError:
                 log.exception("index no longer followed", collection=self.collection.name)
+                self.follower.stale = True
                 return
 
     @property
