@@ -40,10 +40,12 @@ class Vocabulary:
     Attributes:
         words: form of a word -> the terms it is a form of.
         phrases: first two words of a form of a phrase -> the forms beginning so, and their terms.
+        heads: first words of phrases.
     """
 
     words: dict[str, tuple[int, ...]]
     phrases: dict[tuple[str, str], tuple[_Phrase, ...]]
+    heads: frozenset[str]
 
     @classmethod
     def of(cls, forms: Iterable[tuple[str, int]]) -> Vocabulary:
@@ -60,13 +62,13 @@ class Vocabulary:
                 phrases[first, rest[0]] += ((f" {form} ", term),)
             else:
                 words[first] += (term,)
-        return cls(dict(words), dict(phrases))
+        return cls(dict(words), dict(phrases), frozenset(head for head, _ in phrases))
 
     def find(self, tokens: list[str]) -> dict[int, None]:
         """Return the terms found, each once: words as they come, then phrases."""
         # Mapped in C: this is most of what a routed task costs.
         found = dict.fromkeys(chain.from_iterable(filter(None, map(self.words.get, tokens))))
-        if not self.phrases.keys().isdisjoint(pairwise(tokens)):
+        if not self.heads.isdisjoint(tokens):
             self._find_phrases(tokens, found)
         return found
 

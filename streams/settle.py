@@ -83,23 +83,24 @@ def _arguments(
 ) -> tuple[list[str], list[str | bytes | int]]:
     targets: dict[str, int] = {}
     done: list[str] = []
-    args: list[str | bytes | int] = []
+    args: list[str | bytes | int] = [*head, 0, part[0].entry.id, part[-1].entry.id]
     done_prefix = keys.done("")
     for each in part:
         if isinstance(each, Publish):
             done.append(done_prefix + each.task_id)
             target = targets.get(each.target) or targets.setdefault(each.target, len(targets) + 1)
-            audit = b"" if each.audit is each.payload else each.audit
-            args += (each.entry.id, "p", target, len(done), each.task_id, each.payload, audit)
+            if each.audit is each.payload:
+                args += (each.entry.id, target, each.task_id, each.payload)
+            else:
+                args += (each.entry.id, -target, each.task_id, each.payload, each.audit)
         elif isinstance(each, Bury):
-            mark = 0
             if each.task_id is not None:
                 done.append(done_prefix + each.task_id)
-                mark = len(done)
-            args += (each.entry.id, "d", 0, mark, "", _letter(each), b"")
+            args += (each.entry.id, "d" if each.task_id is None else "D", _letter(each))
         else:
-            args += (each.entry.id, "a", 0, 0, "", b"", b"")
-    return [stream, keys.decisions, keys.dead, *targets, *done], [*head, len(targets), *args]
+            args += (each.entry.id, "a")
+    args[len(head)] = len(targets)
+    return [stream, keys.decisions, keys.dead, *targets, *done], args
 
 
 def _letter(bury: Bury) -> bytes:
