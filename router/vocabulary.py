@@ -69,15 +69,13 @@ class Vocabulary:
         # Mapped in C: this is most of what a routed task costs.
         found = dict.fromkeys(chain.from_iterable(filter(None, map(self.words.get, tokens))))
         if not self.heads.isdisjoint(tokens):
-            self._find_phrases(tokens, found)
+            begun = [*filter(None, map(self.phrases.get, pairwise(tokens)))]
+            if begun:
+                line = f" {' '.join(tokens)} "
+                for form, term in dict.fromkeys(chain.from_iterable(begun)):
+                    if form in line:
+                        found[term] = None
         return found
-
-    def _find_phrases(self, tokens: list[str], found: dict[int, None]) -> None:
-        begun = filter(None, map(self.phrases.get, pairwise(tokens)))
-        line = f" {' '.join(tokens)} "
-        for form, term in dict.fromkeys(chain.from_iterable(begun)):
-            if form in line:
-                found[term] = None
 
 
 def term_forms(text: str) -> set[str]:

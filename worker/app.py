@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 from collections import Counter
 from functools import lru_cache
@@ -98,8 +97,6 @@ def main() -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: threading.Thread(target=pump.stop).start())
-    # Three threads hand each other batches: the default of 5 ms would be most of a batch's time.
-    sys.setswitchinterval(0.0005)
     pump.start()
     chores.start()
     log.info("reading", streams=keys.task_streams, name=settings.name)
