@@ -39,7 +39,7 @@ bench: $(INSTALLED)
 	$(PYTHON) -m bench.run
 
 bench-peers: $(INSTALLED) .venv-peers/.installed
-	$(PYTHON) -m bench.run --peers
+	$(PYTHON) -m bench.throughput --peers
 
 .venv-peers/.installed: bench/peers/requirements.txt
 	python3 -m venv .venv-peers
