@@ -68,6 +68,8 @@ app.command("monitor")(monitor.monitor)
 
 def main() -> None:
     """Run the program: exit 0 on success, 1 with one line on stderr, 2 on wrong usage."""
+    # Several of our processes share a machine: with a thread per core each, all of them crawl.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
         app(prog_name="cortex")
     except CortexError as error:

@@ -69,6 +69,9 @@ def run_demo(tasks: int, workers: int, source: Path, as_json: bool) -> int:  # n
         "ENABLE_RAG": "true",
     }
     received = Received()
+    remark(
+        f"indexing {source.resolve()} (the first time, the encoder is exported: a minute or two)"
+    )
     with ExitStack() as running:
         for name in masters:
             running.enter_context(_consumed(client, keys, name, received))
@@ -79,8 +82,10 @@ def run_demo(tasks: int, workers: int, source: Path, as_json: bool) -> int:  # n
             running.enter_context(_process(home, env, "worker", number=number))
         _await(lambda: _consumers(client, keys) >= workers, 60, "workers read")
 
-        submitted = push_paced(client, keys, read_tasks(tasks), received)
+        remark(f"routing {tasks} tasks through {workers} workers")
+        submitted = push_paced(client, keys, read_tasks(tasks), received, ahead=workers)
         received.wait_for(len(submitted))
+        remark("measuring how fast a saved file is found")
         freshness = measure_freshness(client, keys, source, _PROBES)
     summary = summarise(client, keys, submitted, received, freshness, PERCENTAGE)
     if as_json:

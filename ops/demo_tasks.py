@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from ops.demo_report import Received
     from streams.keys import Keys
 
-_WINDOW = 4  # tasks under way at once: latency then says how long deciding takes, not queueing
-
 
 class _Line(msgspec.Struct, forbid_unknown_fields=True):
     description: str
@@ -47,15 +45,19 @@ def read_tasks(count: int) -> list[Task]:
     ]
 
 
-def push_paced(client: Redis, keys: Keys, tasks: Sequence[Task], received: Received) -> list[str]:
-    """Push tasks, never more than a few ahead of the masters; returns their ids.
+def push_paced(
+    client: Redis, keys: Keys, tasks: Sequence[Task], received: Received, ahead: int
+) -> list[str]:
+    """Push tasks, never more than `ahead` before the masters have them; returns their ids.
+
+    With one task per worker under way, latency says how long deciding takes, not queueing.
 
     Raises:
         FatalError: nothing was decided for too long.
     """
     with progress_bar("routing") as show:
         for number, task in enumerate(tasks):
-            received.wait_for(number - _WINDOW)
+            received.wait_for(number - ahead)
             entry_id = client.xadd(keys.tasks, dict(task_fields(task).items()))
             received.pushed(task.task_id, cast("bytes", entry_id))
             show(received.count, len(tasks))

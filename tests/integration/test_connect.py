@@ -98,10 +98,10 @@ def test_loading_is_waited_out(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("streams.connect.PATIENCE", 0.1)
+    monkeypatch.setattr("streams.connect.PATIENCE", 1.0)
     monkeypatch.setattr("streams._waiting.SILENCE", 0.1)
     # 0.5 ms for each of 4,000 keys; in between it answers that it is loading.
-    server = make_server(None, "--key-load-delay", "500")
+    server = make_server(None, "--key-load-delay", "500", "--appendfsync", "always")
     with connect(server.url) as client, client.pipeline(transaction=False) as pipeline:
         for number in range(4000):
             pipeline.set(f"key:{number}", 1)
