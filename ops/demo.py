@@ -102,7 +102,8 @@ def _process(home: Path, env: dict[str, str], *args: str, number: int = 0) -> It
     path = home / f"{args[0]}-{number}.log"
     with path.open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 (our own program with our own arguments)
-            [sys.executable, "-m", "ops.cli", *args],
+            # -P: a folder named like one of our packages in the working directory is not ours.
+            [sys.executable, "-P", "-m", "ops.cli", *args],
             env={**os.environ, **env},
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -59,13 +59,17 @@ class Consumer:
         self.client.set_response_callback("XREADGROUP", lambda reply, **_options: reply)
 
     def join(self) -> None:
-        """Create the group at the beginning of each stream, where it does not exist yet."""
+        """Enter the group of each stream, begun at the stream's beginning where it is new.
+
+        Older servers list a member only once it was given something; this one is there at once.
+        """
         for stream in self.streams:
             try:
                 self.client.xgroup_create(stream, self.group, id="0", mkstream=True)
             except ResponseError as error:
                 if "BUSYGROUP" not in str(error):
                     raise
+            self.client.xgroup_createconsumer(stream, self.group, self.name)
 
     def read(self, count: int, block_ms: int) -> list[Entry]:
         """Read up to `count` new entries, the most urgent streams first.

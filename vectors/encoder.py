@@ -62,7 +62,15 @@ def ensure_exported(source: ModelSource, cache_dir: Path | None = None) -> Path:
         return folder
     log.info("exporting the encoder, once; about a minute", model=source.name, folder=str(folder))
     done = subprocess.run(  # noqa: S603 # our own module, arguments passed as they are
-        [sys.executable, "-m", "vectors.export", source.name, source.location, str(cache_dir)],
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            "vectors.export",
+            source.name,
+            source.location,
+            str(cache_dir),
+        ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
