@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from contracts.errors import FatalError
 from contracts.settings import load, redacted
 from router.masters import Masters
 from router.policy import Policy
@@ -23,7 +24,7 @@ from streams.pump import Pump, PumpSettings
 from telemetry.health import Health
 from telemetry.logs import configure
 from worker.chores import Chores
-from worker.handle import Handler
+from worker.handle import Handler, NoRetriever
 from worker.live import LiveConfig
 from worker.loop import run
 from worker.settings import Settings
@@ -59,11 +60,19 @@ def main() -> int:
     live = LiveConfig(client, keys, settings.fresh_config)
     live.start()
 
+    faults: set[str] = set()  # what does not work, for `/readyz`
+
     @lru_cache(maxsize=1)
     def retriever() -> Retriever:
-        from worker.context import open_retriever  # noqa: PLC0415 (FAISS and the encoder load only where used)
+        try:
+            from worker.context import open_retriever  # noqa: PLC0415 (FAISS and the encoder load only where used)
 
-        return open_retriever(settings, masters, keys, client)
+            return open_retriever(settings, masters, keys, client)
+        except (FatalError, ModuleNotFoundError) as error:
+            # Tasks go on without context rather than pile up behind a broken index or encoder.
+            log.error("no context until restarted", error=str(error))  # noqa: TRY400 (one line)
+            faults.add("context")
+            return NoRetriever()
 
     @lru_cache(maxsize=2)
     def handler(config: RolloutConfig) -> Handler:
@@ -89,7 +98,7 @@ def main() -> int:
     )
     chores = Chores(client, keys, masters.names, settings.decisions_days)
     health = Health(
-        lambda: {"queue": pump.connected},
+        lambda: {"queue": pump.connected, "context": "context" not in faults},
         Path(settings.health_file) if settings.health_file else None,
     )
     if settings.health_port:

@@ -67,6 +67,20 @@ class Retriever(Protocol):
         """Return one context per text, from the collections of the master it goes to."""
 
 
+class NoRetriever:
+    """Stands in where the index or the encoder cannot be used: decisions go on and say so."""
+
+    def embed(self, texts: Sequence[str]) -> None:
+        """Embed nothing."""
+
+    def retrieve(
+        self, texts: Sequence[str], embeddings: Embeddings | None, masters: Sequence[str]
+    ) -> list[Context]:
+        """Say for every text that context was unavailable."""
+        del embeddings, masters
+        return [Context([], "unavailable")] * len(texts)
+
+
 @dataclass(frozen=True, slots=True)
 class Handler:
     """Turns entries into what becomes of them, under one version of configuration and index.

@@ -180,3 +180,15 @@ def test_liveness_does_not_ask_the_server_and_readiness_does(
             os.kill(server, signal.SIGCONT)
         wait_until(lambda: status("/readyz") == 200, 20, "ready again")
         assert status("/nothing") == 404
+
+
+def test_a_broken_encoder_costs_the_context_and_nothing_else(
+    client: redis.Redis, tmp_path: Path
+) -> None:
+    client.xadd(KEYS.tasks, {"task_id": "t-0", "description": "fix the build"})
+    worker = spawn("worker", cwd=tmp_path, CORTEX_ENCODER=str(tmp_path / "no-such-model"))
+    with running([worker]):
+        wait_until(lambda: client.xlen(KEYS.decisions) == 1, 30, "decided")
+    (decision,) = decisions(client)
+    assert (decision["context"], decision["context_status"]) == ([], "unavailable")
+    assert b"no-such-model" in (tmp_path / "worker.log").read_bytes()
