@@ -23,7 +23,12 @@ Fraction = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[int, Meta(gt=0)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 
-_CREDENTIALS = re.compile(r"(?<=://)[^/@]*@")
+# A URL in which every secret is where it belongs (RFC 3986): credentials before the host, options
+# in the query. Passwords with unescaped `/`, `?` or `@` elsewhere do not fit.
+_URL = re.compile(
+    r"(?P<scheme>\w[\w+.-]*://)(?P<user>[^/?#]*@)?(?P<place>[^?#@]*)(?P<query>\?[^@]*)?"
+)
+_ANY_SCHEME = re.compile(r"\w[\w+.-]*://")
 
 
 def load(kind: type[SettingsT], environ: Mapping[str, str]) -> SettingsT:
@@ -40,8 +45,23 @@ def load(kind: type[SettingsT], environ: Mapping[str, str]) -> SettingsT:
 
 
 def redacted(settings: Struct) -> dict[str, object]:
-    """Return settings for printing, by variable, without the credentials in URLs."""
+    """Return settings for printing, by variable; of URLs neither credentials nor options are left.
+
+    A URL that is malformed, so that a secret could stand anywhere in it, is hidden whole.
+    """
     return {
-        name: _CREDENTIALS.sub("***@", value) if isinstance(value, str) else value
+        name: _hidden(value) if isinstance(value, str) else value
         for name, value in msgspec.to_builtins(settings).items()
     }
+
+
+def _hidden(value: str) -> str:
+    scheme = _ANY_SCHEME.match(value)
+    if scheme is None:
+        return value
+    url = _URL.fullmatch(value)
+    if url is None:
+        return f"{scheme[0]}***"
+    user = "***@" if url["user"] else ""
+    query = "?***" if url["query"] else ""
+    return f"{url['scheme']}{user}{url['place']}{query}"

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from contracts.errors import FatalError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
@@ -28,37 +30,55 @@ class Health:
         status: what `/readyz` reports; the process is ready when every value is true.
         file: touched at most once a second while the loop turns; for probes that look at files.
         stale_seconds: without a beat for this long the process counts as hung.
+        clock: seconds that never go back.
     """
 
     status: Callable[[], Mapping[str, bool]]
     file: Path | None = None
     stale_seconds: float = 30.0
-    _last: float = field(default_factory=time.monotonic)
-    _touched: float = 0.0
+    clock: Callable[[], float] = time.monotonic
+    _last: float = field(init=False)
+    _touched: float = field(init=False, default=float("-inf"))
+
+    def __post_init__(self) -> None:
+        self._last = self.clock()
 
     def beat(self) -> None:
-        """Say that the loop turns."""
-        self._last = time.monotonic()
+        """Say that the loop turns.
+
+        Raises:
+            FatalError: the file cannot be touched, so that whoever probes it would be misled.
+        """
+        self._last = self.clock()
         if self.file is not None and self._last - self._touched >= 1.0:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            self.file.touch()
+            self._touch(self.file)
             self._touched = self._last
 
     @property
     def alive(self) -> bool:
         """Whether the loop turned lately."""
-        return time.monotonic() - self._last < self.stale_seconds
+        return self.clock() - self._last < self.stale_seconds
 
     def serve(self, port: int, host: str = "127.0.0.1") -> ThreadingHTTPServer:
         """Answer `/livez` and `/readyz` on a thread; 200 is yes, 503 is no.
 
         Raises:
-            OSError: the port is taken.
+            FatalError: the port is taken, or not this user's to take.
         """
-        server = ThreadingHTTPServer((host, port), _handler(self))
-        server.daemon_threads = True
+        try:
+            server = ThreadingHTTPServer((host, port), _handler(self))
+        except OSError as error:
+            raise FatalError(f"health: no port {port} on {host}: {error.strerror}") from error
         threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
         return server
+
+    @staticmethod
+    def _touch(file: Path) -> None:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+        except OSError as error:
+            raise FatalError(f"health: cannot touch {file}: {error.strerror}") from error
 
 
 def _handler(health: Health) -> type[BaseHTTPRequestHandler]:
