@@ -74,6 +74,8 @@ def main() -> None:
         app(prog_name="cortex")
     except CortexError as error:
         _fail(str(error))
+    except ModuleNotFoundError as error:
+        _fail(f"{error.name} is not installed; pip install 'cortex[all]' brings all there is")
     except Exception as error:
         if os.environ.get("CORTEX_DEBUG"):
             raise

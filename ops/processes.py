@@ -1,5 +1,6 @@
 """`cortex worker`, `cortex indexer`, `cortex watch`: the long-running processes."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -32,5 +33,7 @@ def watch(
     settings = read_settings()
     configure("watch", settings.log_level)
     exit_on_term()
-    with open_session(settings) as (client, keys):
+    # watchfiles raises KeyboardInterrupt whatever the handler of a signal raised. A watch has no
+    # other end, so either counts as success, as it does for workers and indexers.
+    with open_session(settings) as (client, keys), suppress(KeyboardInterrupt):
         watch_directory(client, keys, directory)

@@ -50,3 +50,12 @@ def test_usage_errors_exit_with_2() -> None:
         done = python("-m", "ops.cli", *args)
         assert (done.returncode, done.stdout) == (2, "")
         assert "Traceback" not in done.stderr
+
+
+def test_a_package_that_is_not_installed_is_named_in_one_line() -> None:
+    hide = "import sys; sys.modules['faiss'] = None; sys.argv = ['cortex', 'search', 'x']"
+    done = python("-c", f"{hide}; from ops.cli import main; main()")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "cortex: faiss is not installed; pip install 'cortex[all]' brings all there is\n",
+    )
