@@ -94,7 +94,7 @@ def _run(member: "Master", decision: "Decision", words: "Sequence[str]") -> int:
     from contracts.errors import FatalError
 
     try:
-        process = subprocess.Popen(words, stdin=subprocess.PIPE)  # noqa: S603 (the operator's own)
+        process = subprocess.Popen(words, stdin=subprocess.PIPE)  # noqa: S603 - the operator's own
     except OSError as error:
         raise FatalError(f"cannot run {words[0]}: {error.strerror}") from error
     with process:

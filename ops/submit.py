@@ -16,7 +16,7 @@ _BATCH = 500  # tasks per exchange
 _AGAIN = "submitting the same ids again within the idempotency window doubles nothing"
 
 
-def submit(  # noqa: PLR0913 (one per option)
+def submit(  # noqa: PLR0913 - one per option
     text: Annotated[str | None, typer.Argument(help="What is to be done.")] = None,
     *,
     file: Annotated[

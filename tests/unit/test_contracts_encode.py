@@ -48,7 +48,7 @@ DECISION = Decision(
 def _loads(raw: bytes) -> dict[str, Any]:
     value = orjson.loads(raw)
     assert value == json.loads(raw)
-    return value  # type: ignore[no-any-return]  # both readers agree that it is an object
+    return value  # type: ignore[no-any-return] # both readers agree that it is an object
 
 
 def test_decision_is_one_line_of_json_with_metadata_byte_for_byte() -> None:
