@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from contracts import reasons
-from contracts.errors import PoisonError
 from contracts.messages import DeadLetter, FileChange, Outcome
 from contracts.parse import parse_dead_letter, parse_file_change, parse_outcome
+from tests.poison import poison
 
 OUTCOME = {b"task_id": b"t-1", b"master": b"security-master", b"outcome": b"success"}
 FILE = {b"op": b"put", b"path": b"src/auth.py"}
@@ -78,9 +78,8 @@ def test_empty_optional_field_counts_as_absent() -> None:
     ],
 )
 def test_malformed_outcome_is_poison(change: dict[bytes, bytes], reason: str) -> None:
-    with pytest.raises(PoisonError) as caught:
+    with poison(reason):
         parse_outcome(OUTCOME | change)
-    assert caught.value.reason == reason
 
 
 def test_file_change() -> None:
@@ -106,9 +105,8 @@ def test_relative_path_is_accepted(path: str) -> None:
     ],
 )
 def test_path_that_leaves_or_confuses_is_poison(path: str) -> None:
-    with pytest.raises(PoisonError) as caught:
+    with poison(reasons.INVALID_PATH):
         parse_file_change(FILE | {b"path": path.encode()})
-    assert caught.value.reason == reasons.INVALID_PATH
 
 
 @pytest.mark.parametrize(
@@ -124,9 +122,8 @@ def test_path_that_leaves_or_confuses_is_poison(path: str) -> None:
     ],
 )
 def test_malformed_file_change_is_poison(change: dict[bytes, bytes], reason: str) -> None:
-    with pytest.raises(PoisonError) as caught:
+    with poison(reason):
         parse_file_change(FILE | change)
-    assert caught.value.reason == reason
 
 
 def test_dead_letter() -> None:
@@ -154,6 +151,5 @@ def test_dead_letter() -> None:
     ],
 )
 def test_malformed_dead_letter_is_poison(change: dict[bytes, bytes], reason: str) -> None:
-    with pytest.raises(PoisonError) as caught:
+    with poison(reason):
         parse_dead_letter(DEAD | change)
-    assert caught.value.reason == reason
