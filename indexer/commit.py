@@ -8,7 +8,7 @@ import structlog
 
 from contracts.errors import TransientError
 from vectors.collection import Collection
-from vectors.log import Follower, Gap, bounds, commit, current_versions
+from vectors.log import Follower, Gap, OtherEncoder, begin, bounds, commit, current_versions
 from vectors.types import FileDelta, FileState
 
 if TYPE_CHECKING:
@@ -36,9 +36,11 @@ class Ledger:
     def __init__(self, client: Redis, keys: Keys, store: Path, name: str, encoder: Encoder) -> None:
         """Open the snapshot in `store` and catch up with the log.
 
+        What another encoder left, log or snapshot, is given up: everything is embedded anew.
+
         Raises:
             TransientError: Redis could not be reached.
-            FatalError: the snapshot was written with another encoder or by another version.
+            FatalError: the snapshot was written by another version.
         """
         self._client = client
         self._store = store
@@ -47,9 +49,12 @@ class Ledger:
         self._versions: dict[str, FileState] | None = None
         self._states: dict[str, FileState] = {}
         self.started_over = False
+        keys_of_log = {"log_key": self._log_key, "versions_key": self._versions_key}
+        if begin(client, **keys_of_log, embedder=encoder.identity):
+            log.warning("other_encoder", collection=name, remedy="embedding everything anew")
         try:
             self.collection = Collection.open(store, name, embedder=encoder.identity)
-        except TransientError as error:
+        except (TransientError, OtherEncoder) as error:
             log.warning("no_snapshot", collection=name, reason=str(error))
             self.collection = Collection.empty(name, encoder.dim, encoder.identity)
         self._follower = self._follow(store)
@@ -63,6 +68,7 @@ class Ledger:
 
         Raises:
             TransientError: Redis could not be reached.
+            OtherEncoder: an indexer with another encoder has taken over.
         """
         try:
             while self._follower.poll():
@@ -85,6 +91,7 @@ class Ledger:
 
         Raises:
             TransientError: Redis could not be reached.
+            OtherEncoder: an indexer with another encoder has taken over.
         """
         if self._versions is None:
             self._versions = current_versions(self._client, self._versions_key)
@@ -98,6 +105,7 @@ class Ledger:
             self._client,
             log_key=self._log_key,
             versions_key=self._versions_key,
+            embedder=self.collection.embedder,
             delta=delta,
             expected_version=committed,
         )

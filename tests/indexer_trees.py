@@ -31,10 +31,10 @@ KEYS = Keys()
 class HashEncoder:
     """Vectors from hashes, remembered by text as `CachedEncoder` does; counts what was new."""
 
-    identity = "hash"
     dim = DIM
 
-    def __init__(self) -> None:
+    def __init__(self, identity: str = "hash") -> None:
+        self.identity = identity
         self.misses = 0
         self.failing = False
         self._known: dict[str, NDArray[np.float32]] = {}

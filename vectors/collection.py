@@ -14,7 +14,7 @@ import numpy as np
 from contracts.errors import FatalError, TransientError
 from vectors.base import Base
 from vectors.contents import Contents
-from vectors.log import Gap
+from vectors.log import Gap, refuse_other_encoder
 from vectors.search import search
 from vectors.snapshot import Frozen, manifest_stamp, problems, read_manifest
 from vectors.types import FileDelta, FileState, Hit, LogPosition
@@ -71,7 +71,8 @@ class Collection:
 
         Raises:
             TransientError: there is no snapshot, or a file of it is missing or damaged.
-            FatalError: it was written with another encoder or by another version.
+            OtherEncoder: it was written with another encoder.
+            FatalError: it was written by another version.
         """
         stamp = manifest_stamp(store, name)
         info = read_manifest(store, name)
@@ -134,9 +135,13 @@ class Collection:
             Whether anything changed.
 
         Raises:
+            OtherEncoder: its vectors are of another encoder.
             Gap: an entry before this one is missing, or it is of another log.
             FatalError: the vectors are not of this collection's width.
         """
+        refuse_other_encoder(
+            f"entry {entry.position.seq} of {self.name}", entry.embedder, self.embedder
+        )
         with self._writing:
             at, to = self._position, entry.position
             if at.log_id not in {"", to.log_id}:
@@ -206,7 +211,8 @@ class Collection:
 
         Raises:
             TransientError: the newer snapshot is damaged; the present state stays.
-            FatalError: it was written with another encoder or by another version.
+            OtherEncoder: it was written with another encoder; the present state stays.
+            FatalError: it was written by another version.
         """
         stamp = manifest_stamp(store, self.name)
         if stamp is None or stamp == self._stamp:
@@ -241,9 +247,7 @@ class Collection:
 
 
 def _open_base(store: Path, info: SnapshotInfo, embedder: str | None) -> Base:
-    if embedder not in {None, info.embedder}:
-        message = f"{info.collection} was embedded by {info.embedder}, not by {embedder}"
-        raise FatalError(message)
+    refuse_other_encoder(info.collection, info.embedder, embedder or info.embedder)
     damage = problems(store, info)
     if damage:
         raise TransientError("; ".join(damage))

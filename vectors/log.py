@@ -3,6 +3,7 @@
 Committing is a compare-and-set on the file's version, so any number of indexers may work on the
 same tree. Entries are numbered without gaps and carry the identity of the log, so a reader that
 was away too long, or whose log was lost and begun anew, finds out instead of serving a silent gap.
+A log holds vectors of one encoder; an indexer with another one begins a new log.
 """
 
 from __future__ import annotations
@@ -43,10 +44,19 @@ class Gap(TransientError):  # noqa: N818 - the name says what it is
     """Entries between a reader's position and the log are gone; only a snapshot can bridge it."""
 
 
+class OtherEncoder(FatalError):  # noqa: N818 - as above
+    """Vectors were made by another encoder; they must never be mixed with ours."""
+
+
 class LogEntry(Struct, frozen=True, kw_only=True):
-    """A committed change and where it stands in its log."""
+    """A committed change and where it stands in its log.
+
+    Attributes:
+        embedder: identity of the encoder that made the vectors.
+    """
 
     position: LogPosition
+    embedder: str
     delta: FileDelta
 
 
@@ -57,12 +67,31 @@ class Bounds(Struct, frozen=True):
     last: LogPosition
 
 
-def commit(
-    client: Redis, *, log_key: str, versions_key: str, delta: FileDelta, expected_version: int
+def begin(client: Redis, *, log_key: str, versions_key: str, embedder: str) -> bool:
+    """Drop the log if it is another encoder's, so that the next commit begins a new one.
+
+    Returns:
+        Whether there was one. Its readers find out by the gap.
+
+    Raises:
+        TransientError: Redis could not be reached.
+    """
+    return bool(_run(client, "begin", [log_key, versions_key], [embedder]))
+
+
+def commit(  # noqa: PLR0913 - where, by whom, and what
+    client: Redis,
+    *,
+    log_key: str,
+    versions_key: str,
+    embedder: str,
+    delta: FileDelta,
+    expected_version: int,
 ) -> LogEntry | None:
     """Commit one file; see `commit_many`."""
+    changes = [(delta, expected_version)]
     return commit_many(
-        client, log_key=log_key, versions_key=versions_key, changes=[(delta, expected_version)]
+        client, log_key=log_key, versions_key=versions_key, embedder=embedder, changes=changes
     )[0]
 
 
@@ -71,6 +100,7 @@ def commit_many(
     *,
     log_key: str,
     versions_key: str,
+    embedder: str,
     changes: Sequence[tuple[FileDelta, int]],
 ) -> list[LogEntry | None]:
     """Commit new states of files, each only if its version is still the expected one.
@@ -82,6 +112,7 @@ def commit_many(
         client: a client that does not decode responses.
         log_key: the stream.
         versions_key: hash of path to `version:content_hash`; in a cluster, of the same slot.
+        embedder: identity of the encoder that made the vectors.
         changes: deltas with the version each replaces (0: none). `delta.version` must be greater.
 
     Returns:
@@ -89,20 +120,35 @@ def commit_many(
 
     Raises:
         TransientError: Redis could not be reached or is out of memory.
+        OtherEncoder: the log is of another encoder.
         FatalError: Redis refuses what was asked (rights, or another type under a key).
     """
     entries: list[LogEntry | None] = []
     for start in range(0, len(changes), MOST_PER_COMMIT):
         batch = changes[start : start + MOST_PER_COMMIT]
-        arguments: list[str | int | bytes] = [uuid.uuid4().hex]
+        arguments: list[str | int | bytes] = [uuid.uuid4().hex, embedder]
         for delta, expected in batch:
             payload = msgspec.msgpack.encode(delta)
             arguments += [delta.path, expected, delta.version, delta.content_hash, payload]
-        log_id, *replies = _run(client, "commit", [log_key, versions_key], arguments)
+        found, log_id, *replies = _run(client, "commit", [log_key, versions_key], arguments)
+        refuse_other_encoder(log_key, found.decode(), embedder)
         for (delta, _), reply in zip(batch, replies, strict=True):
-            entry = reply and LogEntry(position=_position(reply[0], log_id, reply[1]), delta=delta)
-            entries.append(entry or None)
+            position = reply and _position(reply[0], log_id, reply[1])
+            entry = (
+                LogEntry(position=position, embedder=embedder, delta=delta) if position else None
+            )
+            entries.append(entry)
     return entries
+
+
+def refuse_other_encoder(where: str, found: str, wanted: str) -> None:
+    """Make sure that vectors found somewhere are of the encoder wanted.
+
+    Raises:
+        OtherEncoder: they are not.
+    """
+    if found != wanted:
+        raise OtherEncoder(f"{where} was embedded by {found}, not by {wanted}")
 
 
 def read(
@@ -187,8 +233,8 @@ class Follower:
     """Applies what is new in the log; bridges a gap with a newer snapshot, or says it cannot.
 
     Attributes:
-        stale: True while the collection lags behind a gap that no snapshot bridges: what it
-            answers may be outdated and must be reported as such.
+        stale: True while the collection lags behind a gap that no snapshot bridges, or the log is
+            another encoder's: what it answers may be outdated and must be reported as such.
         snapshot_error: why the last newer snapshot could not be taken over, if so.
     """
 
@@ -217,7 +263,8 @@ class Follower:
         Raises:
             Gap: entries are missing and no snapshot bridges them; `stale` is set until one does.
             TransientError: Redis could not be reached.
-            FatalError: vectors or snapshot are of another encoder.
+            OtherEncoder: the log is of another encoder; `stale` is set until it no longer is.
+            FatalError: Redis refuses, or an entry is not one of ours.
         """
         if time.monotonic() >= self._reload_at:
             self._reload()
@@ -227,6 +274,9 @@ class Follower:
             self.stale = True
             self._reload()
             applied = self._apply(0, count)
+        except OtherEncoder:
+            self.stale = True
+            raise
         self.stale = False
         return applied
 
@@ -246,7 +296,7 @@ class Follower:
         try:
             self.collection.reload_if_newer(self._store)
             self.snapshot_error = None
-        except TransientError as error:
+        except (TransientError, OtherEncoder) as error:
             self.snapshot_error = str(error)
 
 
@@ -257,7 +307,8 @@ def _position(seq: int, log_id: bytes, entry_id: bytes) -> LogPosition:
 def _entry(entry_id: bytes, fields: dict[bytes, bytes]) -> LogEntry:
     try:
         position = _position(int(fields[b"seq"]), fields[b"log_id"], entry_id)
-        return LogEntry(position=position, delta=_payload.decode(fields[b"payload"]))
+        embedder, delta = fields[b"embedder"].decode(), _payload.decode(fields[b"payload"])
+        return LogEntry(position=position, embedder=embedder, delta=delta)
     except (KeyError, ValueError, msgspec.DecodeError) as error:
         message = f"log entry {entry_id.decode()} was not written by an indexer: {error}"
         raise FatalError(message) from error

@@ -15,7 +15,7 @@ from contracts.messages import ContextItem
 from vectors.collection import Collection
 from vectors.embedding_cache import CachedEncoder
 from vectors.encoder import open_encoder
-from vectors.log import Follower
+from vectors.log import Follower, OtherEncoder
 from worker.handle import Context
 
 if TYPE_CHECKING:
@@ -51,16 +51,20 @@ class LiveCollection:
         try:
             while self.follower and self.follower.poll() and time.monotonic() < deadline:
                 pass
-        except TransientError as error:
+        except (TransientError, OtherEncoder) as error:
             log.warning("index behind", collection=self.collection.name, error=str(error))
 
     def follow(self) -> None:
         """Apply what the indexers publish, for as long as the process lives."""
+        complaint = ""
         while self.follower is not None:
             try:
                 self.follower.poll(_POLL_MS)
-            except TransientError as error:
-                log.warning("index behind", collection=self.collection.name, error=str(error))
+                complaint = ""
+            except (TransientError, OtherEncoder) as error:
+                if str(error) != complaint:
+                    complaint = str(error)
+                    log.warning("index behind", collection=self.collection.name, error=complaint)
                 threading.Event().wait(_RETRY_SECONDS)
             except CortexError:
                 log.exception("index no longer followed", collection=self.collection.name)
@@ -187,6 +191,6 @@ def open_retriever(
 def _open(settings: Settings, name: str, encoder: Encoder) -> Collection:
     try:
         return Collection.open(settings.store, name, embedder=encoder.identity)
-    except TransientError as error:
+    except (TransientError, OtherEncoder) as error:
         log.warning("starting from an empty collection", collection=name, reason=str(error))
         return Collection.empty(name, encoder.dim, encoder.identity)

@@ -18,6 +18,7 @@ from indexer.scan import Rules, Tree
 from indexer.snapshots import Snapshots, acquire, release
 from streams.entry import Ack, Bury, Entry, Leave
 from vectors.collection import Collection
+from vectors.log import OtherEncoder
 from vectors.snapshot import read_manifest
 
 if TYPE_CHECKING:
@@ -232,6 +233,29 @@ def test_a_commit_from_stale_knowledge_is_refused_and_looked_at_again(
     assert not one.ledger.commit("a.py", "", [], b"")
     assert list(one.apply(put("a.py"))) == ["a.py"]
     assert indexed(two) == set()
+
+
+def test_an_indexer_with_another_encoder_embeds_everything_anew(
+    redis_client: Redis, root: Path, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        write(root, f"{name}.py", source(name))
+    store = tmp_path / "store"
+    old = open_indexer(redis_client, root, store)
+    list(old.apply(put("a.py", "b.py")))
+    assert Snapshots(redis_client, KEYS, old.ledger, store).write()
+
+    new = open_indexer(redis_client, root, store, HashEncoder("new"))
+    assert indexed(new) == set()
+    list(new.apply(put("a.py", "b.py")))
+    assert misses(new) == 6
+    assert Snapshots(redis_client, KEYS, new.ledger, store).write()
+    assert Collection.open(store, "code", embedder="new").files().keys() == {"a.py", "b.py"}
+    assert same_as_rebuilt(new, tmp_path / "rebuilt")
+
+    write(root, "a.py", "later")
+    with pytest.raises(OtherEncoder, match="embedded by new, not by hash"):
+        list(old.apply(put("a.py")))
 
 
 def test_a_checkout_that_changes_many_files_ends_equal_to_a_rebuild(

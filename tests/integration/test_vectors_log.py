@@ -12,6 +12,8 @@ from vectors.log import (
     Follower,
     Gap,
     LogEntry,
+    OtherEncoder,
+    begin,
     bounds,
     check_gap,
     commit,
@@ -34,15 +36,22 @@ if TYPE_CHECKING:
 LOG, VERSIONS = "vectors:code", "vectors:code:files"
 
 
-def send(client: redis.Redis, delta: FileDelta, expected: int) -> LogEntry | None:
+def send(
+    client: redis.Redis, delta: FileDelta, expected: int, embedder: str = "test"
+) -> LogEntry | None:
     return commit(
-        client, log_key=LOG, versions_key=VERSIONS, delta=delta, expected_version=expected
+        client,
+        log_key=LOG,
+        versions_key=VERSIONS,
+        embedder=embedder,
+        delta=delta,
+        expected_version=expected,
     )
 
 
 def fill(client: redis.Redis, count: int, prefix: str = "f") -> list[LogEntry | None]:
     changes = [(put(f"{prefix}{at}.py", 1, f"login number{at}"), 0) for at in range(count)]
-    return commit_many(client, log_key=LOG, versions_key=VERSIONS, changes=changes)
+    return commit_many(client, log_key=LOG, versions_key=VERSIONS, embedder="test", changes=changes)
 
 
 @pytest.fixture
@@ -243,3 +252,41 @@ def test_a_damaged_snapshot_does_not_stop_following(
     fill(redis_client, 3)
     assert follower.poll() == 3
     assert "columns.npy" in (follower.snapshot_error or "")
+
+
+def test_a_log_holds_vectors_of_one_encoder(redis_client: redis.Redis) -> None:
+    fill(redis_client, 3)
+    with pytest.raises(OtherEncoder, match="embedded by test, not by other"):
+        send(redis_client, put("a.py", 1, "login"), 0, embedder="other")
+    assert redis_client.xlen(LOG) == 3
+    assert "a.py" not in current_versions(redis_client, VERSIONS)
+
+    assert not begin(redis_client, log_key=LOG, versions_key=VERSIONS, embedder="test")
+    assert redis_client.xlen(LOG) == 3
+    assert begin(redis_client, log_key=LOG, versions_key=VERSIONS, embedder="other")
+    assert not begin(redis_client, log_key=LOG, versions_key=VERSIONS, embedder="other")
+    assert send(redis_client, put("a.py", 1, "login"), 0, embedder="other")
+    assert current_versions(redis_client, VERSIONS).keys() == {"a.py"}
+
+
+def test_a_follower_with_another_encoder_takes_nothing_until_the_log_is_its_own(
+    redis_client: redis.Redis, tmp_path: Path
+) -> None:
+    fill(redis_client, 3)
+    theirs = Collection.empty("code", DIM, "test")
+    Follower(redis_client, theirs, None, LOG).poll()
+    write_snapshot(theirs, tmp_path, token=1)
+    ours = Collection.empty("code", DIM, "other")
+    follower = Follower(redis_client, ours, tmp_path, LOG)
+    for _ in range(2):
+        with pytest.raises(OtherEncoder):
+            follower.poll()
+        assert follower.stale
+    assert ours.files() == {}
+    assert "embedded by test" in (follower.snapshot_error or "")
+
+    begin(redis_client, log_key=LOG, versions_key=VERSIONS, embedder="other")
+    send(redis_client, put("a.py", 1, "login"), 0, embedder="other")
+    assert follower.poll() == 1
+    assert not follower.stale
+    assert ours.files().keys() == {"a.py"}

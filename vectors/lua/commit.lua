@@ -1,8 +1,10 @@
 #!lua
 -- Commits new states of files: compare-and-set on each file's version, then one log entry.
 -- KEYS: log (stream), versions (hash path -> "version:content_hash")
--- ARGV: identity for a new log, then five per file: path, expected version, version, hash, payload
--- Returns per file {seq, entry id}, or false where the version had moved; preceded by the log id.
+-- ARGV: identity for a new log, identity of the encoder, then five per file: path, expected version,
+-- version, hash, payload
+-- Returns the log's encoder (if it is another one, nothing was done) and id, then per file
+-- {seq, entry id}, or false where the version had moved.
 for position, wanted in ipairs({'stream', 'hash'}) do
   local kind = redis.call('TYPE', KEYS[position]).ok
   if kind ~= 'none' and kind ~= wanted then
@@ -14,10 +16,13 @@ local log_id, seq = ARGV[1], 0
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 if last then
   seq, log_id = tonumber(last[2][2]), last[2][4]
+  if last[2][6] ~= ARGV[2] then
+    return {last[2][6], log_id}
+  end
 end
 
-local replies = {log_id}
-for at = 2, #ARGV, 5 do
+local replies = {ARGV[2], log_id}
+for at = 3, #ARGV, 5 do
   local path, expected, version = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
   local known = redis.call('HGET', KEYS[2], path)
   local current = known and tonumber(string.match(known, '^%d+')) or 0
@@ -26,7 +31,7 @@ for at = 2, #ARGV, 5 do
   else
     seq = seq + 1
     local entry_id = redis.call('XADD', KEYS[1], '*', 'seq', string.format('%.0f', seq),
-      'log_id', log_id, 'path', path, 'version', ARGV[at + 2], 'payload', ARGV[at + 4])
+      'log_id', log_id, 'embedder', ARGV[2], 'path', path, 'version', ARGV[at + 2], 'payload', ARGV[at + 4])
     redis.call('HSET', KEYS[2], path, ARGV[at + 2] .. ':' .. ARGV[at + 3])
     replies[#replies + 1] = {seq, entry_id}
   end

@@ -1,0 +1,87 @@
+"""What a worker's retriever says of an index that it cannot use, or not yet."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from indexer_trees import KEYS, HashEncoder, open_indexer, put, source, write
+
+from contracts.errors import FatalError
+from contracts.settings import load
+from indexer.snapshots import Snapshots
+from router.masters import Masters
+from tests.system import wait_until
+from worker import context
+from worker.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from redis import Redis
+
+    from worker.context import IndexRetriever
+
+ASKED = "compute first_0"
+
+
+def status(retriever: IndexRetriever) -> str:
+    embeddings = retriever.embed([ASKED])
+    return retriever.retrieve([ASKED], embeddings, ["development-master"])[0].status
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load(Settings, {"VECTORSTORE_PATH": str(tmp_path / "store")})
+
+
+@pytest.fixture
+def worker(
+    redis_client: Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], IndexRetriever]]:
+    """Open the retriever of a worker whose encoder has the given identity."""
+    opened = []
+
+    def open_one(identity: str) -> IndexRetriever:
+        monkeypatch.setattr(context, "open_encoder", lambda _model: HashEncoder(identity))
+        masters = Masters.parse(settings.masters_text)
+        opened.append(context.open_retriever(settings, masters, KEYS, redis_client))
+        return opened[-1]
+
+    def end(*_args: object) -> int:
+        raise FatalError("the test is over")
+
+    yield open_one
+    for live in (live for retriever in opened for live in retriever.live.values()):
+        monkeypatch.setattr(live.follower, "poll", end)
+    followers = [thread for thread in threading.enumerate() if thread.name.startswith("follow-")]
+    for thread in followers:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in followers)
+
+
+def test_a_worker_with_a_new_encoder_waits_for_its_index_and_one_with_the_old_says_so(
+    redis_client: Redis,
+    tmp_path: Path,
+    settings: Settings,
+    worker: Callable[[str], IndexRetriever],
+) -> None:
+    root = tmp_path / "root"
+    write(root, "a.py", source("first"))
+    old_indexer = open_indexer(redis_client, root, settings.store, HashEncoder("old"))
+    list(old_indexer.apply(put("a.py")))
+    Snapshots(redis_client, KEYS, old_indexer.ledger, settings.store).write()
+    old, new = worker("old"), worker("new")
+    assert (status(old), status(new)) == ("ok", "unavailable")
+
+    new_indexer = open_indexer(redis_client, root, settings.store, HashEncoder("new"))
+    list(new_indexer.apply(put("a.py")))
+    wait_until(lambda: status(new) == "ok", 10, "the new worker follows the new log")
+    wait_until(lambda: status(old) == "limited", 10, "the old worker says it is behind")
+    assert status(worker("old")) == "limited"
+
+    Snapshots(redis_client, KEYS, new_indexer.ledger, settings.store).write()
+    assert status(worker("old")) == "unavailable"
+    assert status(worker("new")) == "ok"
