@@ -8,5 +8,5 @@ import typer
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Store = Annotated[
     Path | None,
-    typer.Option("--store", help="Store folder. Default: $VECTORSTORE_PATH or .cortex/store."),
+    typer.Option("--store", help="Default: $VECTORSTORE_PATH, or store in $CORTEX_DATA_DIR."),
 ]

@@ -39,7 +39,7 @@ def read_settings() -> Settings:
 
 @contextmanager
 def open_session(settings: Settings | None = None) -> Iterator[Session]:
-    """Connect to `REDIS_URL`, or to the embedded server in `.cortex/` where that is unset.
+    """Connect to `REDIS_URL`, or to the embedded server in `CORTEX_DATA_DIR` where that is unset.
 
     Raises:
         TransientError: the server failed while the block ran; trying again may help.

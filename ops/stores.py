@@ -12,7 +12,7 @@ from vectors.snapshot import list_collections
 
 
 def store_path(given: Path | None) -> Path:
-    """Return the store: as given, else `VECTORSTORE_PATH`, else `.cortex/store`."""
+    """Return the store: as given, else the one of the settings."""
     return given or read_settings().store
 
 
