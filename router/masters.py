@@ -59,8 +59,7 @@ class Masters(Struct, frozen=True):
         try:
             file = msgspec.toml.decode(text, type=_File)
         except msgspec.DecodeError as error:
-            message = f"masters: {error}"
-            raise FatalError(message) from error
+            raise FatalError(f"masters: {error}") from error
         masters = cls(all=file.master, fallback=file.fallback)
         masters._check()
         return masters
@@ -70,22 +69,16 @@ class Masters(Struct, frozen=True):
         """Names in the order of the file."""
         return tuple(master.name for master in self.all)
 
-    def __getitem__(self, name: str) -> Master:
-        """Return the master of that name; `KeyError` if there is none."""
-        for master in self.all:
-            if master.name == name:
-                return master
-        raise KeyError(name)
-
     def _check(self) -> None:
         twice = [name for name, count in Counter(self.names).items() if count > 1]
         if twice:
-            message = f"masters: {', '.join(twice)} stands in the file more than once"
-            raise FatalError(message)
+            raise FatalError(f"masters: {', '.join(twice)} stands in the file more than once")
         if self.fallback not in self.names:
-            message = f"masters: the fallback {self.fallback!r} is none of {', '.join(self.names)}"
-            raise FatalError(message)
+            raise FatalError(
+                f"masters: the fallback {self.fallback!r} is none of {', '.join(self.names)}"
+            )
         for master in self.all:
             if "stream" not in master.sinks:
-                message = f"masters: {master.name} must have the sink 'stream'; a relay reads it"
-                raise FatalError(message)
+                raise FatalError(
+                    f"masters: {master.name} must have the sink 'stream'; a relay reads it"
+                )

@@ -6,7 +6,7 @@ import pytest
 
 import router
 from contracts.errors import FatalError
-from router.masters import Masters
+from router.masters import Master, Masters
 
 ONE = '[[master]]\nname = "a"\ndescription = "takes all"\n'
 
@@ -28,20 +28,18 @@ def test_the_shipped_file_has_the_five_masters() -> None:
     assert all(master.description and master.examples for master in masters.all)
 
 
-def test_a_master_is_found_by_name() -> None:
-    masters = Masters.parse(f'fallback = "a"\n{ONE}')
-    assert masters["a"].description == "takes all"
-    assert masters["a"].sinks == ("stream",)
-    assert masters["a"].collections == ("code",)
-    with pytest.raises(KeyError):
-        masters["b"]
+def test_what_a_master_leaves_out_has_defaults() -> None:
+    (master,) = Masters.parse(f'fallback = "a"\n{ONE}').all
+    assert master == Master(name="a", description="takes all")
+    assert master.sinks == ("stream",)
+    assert master.collections == ("code",)
 
 
 def test_more_masters_can_be_configured() -> None:
     extra = '[[master]]\nname = "design-master"\ndescription = "draws"\nsinks = ["stream", "rq"]\n'
     masters = Masters.parse(shipped() + extra)
     assert len(masters.all) == 6
-    assert masters["design-master"].sinks == ("stream", "rq")
+    assert masters.all[-1].sinks == ("stream", "rq")
 
 
 @pytest.mark.parametrize(
