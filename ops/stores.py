@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from contracts.errors import FatalError
-from ops.building import build
 from ops.output import remark
 from ops.session import read_settings
 from vectors.snapshot import list_collections
@@ -25,6 +24,8 @@ def searched_store(given: Path | None) -> tuple[Path, list[str]]:
     """
     path = store_path(given)
     if given is None and not list_collections(path):
+        from ops.building import build  # what indexing takes need not be installed to search
+
         remark(f"no index in {path} yet: indexing this directory into it")
         build(Path(), path)
     return existing_store(given)

@@ -52,10 +52,23 @@ def test_usage_errors_exit_with_2() -> None:
         assert "Traceback" not in done.stderr
 
 
+def without(package: str, *args: str) -> subprocess.CompletedProcess[str]:
+    """Run `cortex ARGS` as if a package were not installed."""
+    hidden = f"import sys; sys.modules[{package!r}] = None; sys.argv = {['cortex', *args]!r}"
+    return python("-c", f"{hidden}; from ops.cli import main; main()")
+
+
 def test_a_package_that_is_not_installed_is_named_in_one_line() -> None:
-    hide = "import sys; sys.modules['faiss'] = None; sys.argv = ['cortex', 'search', 'x']"
-    done = python("-c", f"{hide}; from ops.cli import main; main()")
+    done = without("faiss", "search", "x")
     assert (done.returncode, done.stderr) == (
         1,
         "cortex: faiss is not installed; pip install 'cortex[all]' brings all there is\n",
     )
+
+
+@pytest.mark.parametrize("command", ["search x", "index status", "index verify"])
+def test_an_existing_store_takes_nothing_that_only_indexing_needs(
+    command: str, tmp_path: Path
+) -> None:
+    done = without("tree_sitter", *command.split(), "--store", str(tmp_path))
+    assert done.stderr.startswith(f"cortex: no index in {tmp_path}; build one with: ")
