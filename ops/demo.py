@@ -85,7 +85,7 @@ def run_demo(tasks: int, workers: int, source: Path, as_json: bool) -> int:  # n
         remark(f"routing {tasks} tasks through {workers} workers")
         submitted = push_paced(client, keys, read_tasks(tasks), received, ahead=workers)
         received.wait_for(len(submitted))
-        remark("measuring how fast a saved file is found")
+        remark(f"measuring how fast a file saved in {source.resolve()} is found")
         freshness = measure_freshness(client, keys, source, _PROBES)
     summary = summarise(client, keys, submitted, received, freshness, PERCENTAGE)
     if as_json:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from contracts.errors import FatalError
 from contracts.parse import parse_decision
+from ops.output import remark
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +30,8 @@ def measure_freshness(client: Redis, keys: Keys, source: Path, rounds: int) -> l
     not.
 
     Returns:
-        Seconds from each save or deletion to a readable decision that reflects it.
+        Seconds from each save or deletion to a readable decision that reflects it; none where the
+        directory cannot be written to.
 
     Raises:
         FatalError: a change never showed.
@@ -39,6 +42,12 @@ def measure_freshness(client: Redis, keys: Keys, source: Path, rounds: int) -> l
         path = source / f"cortex-demo-{word}.md"
         try:
             path.write_text(f"# The {word} procedure\n\nHow the {word} is calibrated.\n")
+        except OSError as error:
+            with suppress(OSError):  # a full disk leaves an empty file, a read-only one none
+                path.unlink(missing_ok=True)
+            remark(f"freshness is left out: cannot write to {source}: {error.strerror}")
+            return []
+        try:
             seconds.append(_seconds_until(client, keys, word, path.name, there=True))
         finally:
             path.unlink(missing_ok=True)

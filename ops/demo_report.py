@@ -111,9 +111,7 @@ def summarise(  # noqa: PLR0913, PLR0917 (everything the demonstration saw)
 
 def print_summary(summary: dict[str, Any]) -> None:
     """Print the summary for people."""
-    split, latency, freshness = (
-        summary[name] for name in ("ab_split", "latency_ms", "freshness_ms")
-    )
+    split = summary["ab_split"]
     print_table(("master", "tasks"), sorted(summary["per_master"].items()))
     print_table(
         ("summary", "value"),
@@ -125,8 +123,8 @@ def print_summary(summary: dict[str, Any]) -> None:
             ("dead letters", summary["dead"]),
             ("control / treatment", f"{split['control']} / {split['treatment']}"),
             ("with context, share", summary["context_hit_share"]),
-            ("latency p50 / p99, ms", f"{latency['p50']:.0f} / {latency['p99']:.0f}"),
-            ("freshness p50 / p99, ms", f"{freshness['p50']:.0f} / {freshness['p99']:.0f}"),
+            ("latency p50 / p99, ms", _pair(summary["latency_ms"])),
+            ("freshness p50 / p99, ms", _pair(summary["freshness_ms"])),
         ],
     )
     remark("ok" if summary["ok"] else "NOT ok: see the summary")
@@ -151,6 +149,13 @@ def _quantiles(values: Sequence[float]) -> dict[str, float]:
         return {"p50": math.nan, "p99": math.nan}
     cuts = quantiles(values, n=100, method="inclusive")
     return {"p50": round(cuts[49], 1), "p99": round(cuts[98], 1)}
+
+
+def _pair(figures: dict[str, float]) -> str | None:
+    """The two quantiles as a cell of a table; None where nothing was measured."""
+    if math.isnan(figures["p50"]):
+        return None
+    return f"{figures['p50']:.0f} / {figures['p99']:.0f}"
 
 
 def _milliseconds(entry_id: bytes) -> int:
