@@ -75,7 +75,8 @@ def main() -> None:
     except CortexError as error:
         _fail(str(error))
     except ModuleNotFoundError as error:
-        _fail(f"{error.name} is not installed; pip install 'cortex[all]' brings all there is")
+        package = (error.name or "a package").partition(".")[0]
+        _fail(f"{package} is not installed; pip install 'cortex[all]' brings all there is")
     except Exception as error:
         if os.environ.get("CORTEX_DEBUG"):
             raise

@@ -6,6 +6,7 @@ its workers killed. Readiness is whatever the process says of itself.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -14,12 +15,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import orjson
+import structlog
 
 from contracts.errors import FatalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+
+log = structlog.get_logger()
 
 
 @dataclass
@@ -66,7 +70,7 @@ class Health:
             FatalError: the port is taken, or not this user's to take.
         """
         try:
-            server = ThreadingHTTPServer((host, port), _handler(self))
+            server = _Server((host, port), _handler(self))
         except OSError as error:
             raise FatalError(f"health: no port {port} on {host}: {error.strerror}") from error
         threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
@@ -79,6 +83,13 @@ class Health:
             file.touch()
         except OSError as error:
             raise FatalError(f"health: cannot touch {file}: {error.strerror}") from error
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Log in the form of everything else, where the base class prints a traceback."""
+        del request
+        log.warning("probe failed", client=client_address, exc_info=sys.exception())
 
 
 def _handler(health: Health) -> type[BaseHTTPRequestHandler]:

@@ -54,15 +54,19 @@ def test_usage_errors_exit_with_2() -> None:
 
 def without(package: str, *args: str) -> subprocess.CompletedProcess[str]:
     """Run `cortex ARGS` as if a package were not installed."""
-    hidden = f"import sys; sys.modules[{package!r}] = None; sys.argv = {['cortex', *args]!r}"
-    return python("-c", f"{hidden}; from ops.cli import main; main()")
+    hide = f"import sys; sys.modules[{package!r}] = None; sys.argv = {['cortex', *args]!r}"
+    return python("-c", f"{hide}; from ops.cli import main; main()")
 
 
-def test_a_package_that_is_not_installed_is_named_in_one_line() -> None:
-    done = without("faiss", "search", "x")
+@pytest.mark.parametrize(
+    ("package", "command"),
+    [("faiss", "search x"), ("snowballstemmer", "search x"), ("watchfiles", "watch .")],
+)
+def test_a_package_that_is_not_installed_is_named_in_one_line(package: str, command: str) -> None:
+    done = without(package, *command.split())
     assert (done.returncode, done.stderr) == (
         1,
-        "cortex: faiss is not installed; pip install 'cortex[all]' brings all there is\n",
+        f"cortex: {package} is not installed; pip install 'cortex[all]' brings all there is\n",
     )
 
 

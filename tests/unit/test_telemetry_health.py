@@ -5,10 +5,11 @@ import os
 import socket
 import time
 from contextlib import contextmanager
-from http.client import HTTPConnection
+from http.client import HTTPConnection, RemoteDisconnected
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from contracts.errors import FatalError
 from telemetry.health import Health
@@ -98,6 +99,21 @@ def test_probes_say_nothing_on_the_error_stream(capfd: pytest.CaptureFixture[str
     with served(Health(dict)) as ask:
         ask("/livez")
         ask("/nowhere")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_probe_that_fails_is_logged_like_everything_else(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def status() -> dict[str, bool]:
+        raise ValueError("no status")
+
+    with capture_logs() as lines, served(Health(status)) as ask:
+        with pytest.raises(RemoteDisconnected):
+            ask("/readyz")
+        assert ask("/livez")[0] == 200
+    (line,) = lines
+    assert (line["event"], str(line["exc_info"])) == ("probe failed", "no status")
     assert capfd.readouterr() == ("", "")
 
 
