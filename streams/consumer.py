@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
     _Raw = tuple[bytes, dict[bytes, bytes]]
+    _Fields = list[bytes] | dict[bytes, bytes]
 
 _FOREVER_MS = 86_400_000  # idle time that any claim accepts
 _PAGE = 256
@@ -84,6 +85,11 @@ class Consumer:
                 return entries
         return entries or self._read(count, block_ms, *self.streams)
 
+    def disown(self) -> None:
+        """Give back what is ours by the server's account: a dead process of our name held it."""
+        for stream in self.streams:
+            self._release(stream, [pending.id for pending in self._own(stream)])
+
     def recover(self, known: set[tuple[str, bytes]]) -> list[Entry]:
         """Return entries that are ours by the server's account but not in `known`.
 
@@ -112,11 +118,13 @@ class Consumer:
 
     def renew(self, entries: Iterable[Entry]) -> None:
         """Begin the leases of entries anew, of those that are still ours."""
-        self._each_stream("renew", entries, ())
+        for stream, ids in _ids_by_stream(entries):
+            run(self.client, "renew", [stream], [self.group, self.name, *ids])
 
     def release(self, entries: Iterable[Entry]) -> None:
         """Give entries back unhandled, so that another consumer can claim them at once."""
-        self._each_stream("release", entries, (_FOREVER_MS,))
+        for stream, ids in _ids_by_stream(entries):
+            self._release(stream, ids)
 
     def leave(self) -> None:
         """Delete this consumer from the group where it holds nothing."""
@@ -129,7 +137,7 @@ class Consumer:
         )
         now = time.perf_counter()
         return [
-            Entry(key, id_, dict(zip(flat[::2], flat[1::2], strict=True)), 1, now)
+            Entry(key, id_, _fields(flat), 1, now)
             for stream, entries in _by_stream(reply)
             for key in (stream.decode(),)
             for id_, flat in entries
@@ -166,13 +174,21 @@ class Consumer:
             for id_, fields in cast("list[_Raw]", reply)
         ]
 
-    def _each_stream(self, script: str, entries: Iterable[Entry], extra: tuple[int, ...]) -> None:
-        ids: dict[str, list[bytes]] = {}
-        for entry in entries:
-            ids.setdefault(entry.stream, []).append(entry.id)
-        for stream, part in ids.items():
-            run(self.client, script, [stream], [self.group, self.name, *extra, *part])
+    def _release(self, stream: str, ids: list[bytes]) -> None:
+        run(self.client, "release", [stream], [self.group, self.name, _FOREVER_MS, *ids])
 
 
-def _by_stream(reply: Any) -> Iterable[tuple[bytes, list[tuple[bytes, list[bytes]]]]]:  # noqa: ANN401 (a map by RESP3, pairs by RESP2, None if there is nothing)
+def _ids_by_stream(entries: Iterable[Entry]) -> Iterable[tuple[str, list[bytes]]]:
+    ids: dict[str, list[bytes]] = {}
+    for entry in entries:
+        ids.setdefault(entry.stream, []).append(entry.id)
+    return ids.items()
+
+
+def _by_stream(reply: Any) -> Iterable[tuple[bytes, list[tuple[bytes, _Fields]]]]:  # noqa: ANN401 (a map by RESP3, pairs by RESP2, None if there is nothing)
     return reply.items() if isinstance(reply, dict) else reply or ()
+
+
+def _fields(sent: _Fields) -> dict[bytes, bytes]:
+    # A cluster's client parses replies node by node, before any callback of ours.
+    return sent if isinstance(sent, dict) else dict(zip(sent[::2], sent[1::2], strict=True))

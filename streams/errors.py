@@ -16,6 +16,10 @@ from redis.exceptions import (
 
 from contracts.errors import TransientError
 
+# What a command may raise because of the server or the way to it. redis-py keeps the errors of a
+# cluster's client apart from all others.
+SERVER_TROUBLE = (redis.RedisError, RedisClusterException, TransientError)
+
 _FATAL = (redis.AuthenticationError, AuthorizationError)  # both are ConnectionErrors to redis-py
 _TRANSIENT = (
     TransientError,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from redis.exceptions import OutOfMemoryError
+
 from streams.scripts import run
 
 if TYPE_CHECKING:
@@ -49,5 +51,11 @@ def remove_idle_consumers(
 
 
 def is_due(client: Redis, key: str, every_seconds: float) -> bool:
-    """Whether this process is the one to do a periodic job now; true for one asker per period."""
-    return bool(client.set(key, f"{time.time():.3f}", px=int(every_seconds * 1000), nx=True))
+    """Whether this process is the one to do a periodic job now; true for one asker per period.
+
+    True for every asker while the server is out of memory: it needs the tidying most then.
+    """
+    try:
+        return bool(client.set(key, f"{time.time():.3f}", px=int(every_seconds * 1000), nx=True))
+    except OutOfMemoryError:
+        return True

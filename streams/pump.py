@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
-from redis.exceptions import RedisClusterException, RedisError
 
-from contracts.errors import FatalError, TransientError
+from contracts.errors import FatalError
 from streams._threads import watched
+from streams.errors import SERVER_TROUBLE
 from streams.settle import settle
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _CLAIM_EVERY = 1.0  # seconds between looks for lapsed leases
 _BLOCK_MS = 500  # an idle reader still claims, renews and notices a stop this often
 _STALE_PAGE = 64
 _FIRST_PACE = 0.003  # seconds per entry, assumed until the first batch is handled
-_SERVER_TROUBLE = (RedisError, RedisClusterException, TransientError)
+_GOODBYE = 1.0  # seconds for the threads to end, and for what the server is told at the end
 _OUTBOX = 2  # one batch in the script, one ready
 _BACKOFF = (0.05, 2.0)  # seconds, first and largest, after an error of the server
 
@@ -91,6 +91,9 @@ class Pump:
         self._deadline = float("inf")
         self._failure: BaseException | None = None
         self._seconds_per_entry = _FIRST_PACE
+        self._newborn = True
+        # Leases are renewed between reads: a read must not take as long as a lease.
+        self._block_ms = max(1, min(_BLOCK_MS, self.consumer.lease_ms // 3))
         self.connected = False
         self._reader = watched(self._read_forever, "reader", self._fail)
         self._settler = watched(self._settle_forever, "settler", self._fail)
@@ -117,7 +120,7 @@ class Pump:
         while not self._overdue():
             tick()
             with self._changed:
-                self._changed.wait_for(lambda: self._inbox or self._drained(), timeout=1.0)
+                self._changed.wait_for(lambda: self._inbox or self._drained(), timeout=self._nap())
                 batch = self._inbox.popleft() if self._inbox else None
             if self._failure:
                 raise FatalError(f"the queue's loop failed: {self._failure!r}") from self._failure
@@ -132,12 +135,15 @@ class Pump:
         """Hand over what became of a batch; waits while two batches are still to be settled."""
         with self._changed:
             while len(self._outbox) >= _OUTBOX and not self._overdue() and not self._failure:
-                self._changed.wait(timeout=1.0)
+                self._changed.wait(timeout=self._nap())
             self._outbox.append(batch)
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Finish the drain: settle, give back what is left, leave the group."""
+        """Finish the drain: settle, give back what is left, leave the group.
+
+        A server that hangs is not waited for: what is left is free once its lease has lapsed.
+        """
         self.stop()
         with self._changed:
             self._changed.wait_for(
@@ -145,15 +151,21 @@ class Pump:
             )
             self._deadline = 0.0
             self._changed.notify_all()
+        until = time.monotonic() + _GOODBYE
         for thread in (self._reader, self._settler):
             if thread.is_alive():
-                thread.join(1.0)
+                thread.join(max(0.0, until - time.monotonic()))
         with self._changed:
             left = [*self._held.values()]
+        goodbye = watched(lambda: self._say_goodbye(left), "goodbye", self._fail)
+        goodbye.start()
+        goodbye.join(_GOODBYE)
+
+    def _say_goodbye(self, left: Sequence[Entry]) -> None:
         try:
             self.consumer.release(left)
             self.consumer.leave()
-        except _SERVER_TROUBLE as error:
+        except SERVER_TROUBLE as error:
             log.warning("left without goodbye", error=str(error), held=len(left))
 
     def _fail(self, error: BaseException) -> None:
@@ -170,7 +182,7 @@ class Pump:
             try:
                 next(steps)
                 self.connected, backoff = True, _BACKOFF[0]
-            except _SERVER_TROUBLE as error:
+            except SERVER_TROUBLE as error:
                 self.connected = False
                 log.warning("cannot read", error=str(error), retry_in=backoff)
                 self._stopping.wait(backoff)
@@ -182,9 +194,14 @@ class Pump:
     def _steps(self) -> Iterator[None]:
         """Go one exchange with the server further at each step; begun anew after an error."""
         self.consumer.join()
-        with self._changed:
-            known = set(self._held)
-        self._hold(self.consumer.recover(known))
+        if self._newborn:
+            # What killed a namesake is suspect too: claimed below, one at a time.
+            self.consumer.disown()
+            self._newborn = False
+        else:
+            with self._changed:
+                known = set(self._held)
+            self._hold(self.consumer.recover(known))
         yield
         claim_at = renew_at = time.monotonic()
         while True:
@@ -197,7 +214,7 @@ class Pump:
                 claim_at = now if more else now + _CLAIM_EVERY
             batch = self._batch_size()
             if self._wait_for_slots(batch, until=min(claim_at, renew_at)):
-                self._hold(self.consumer.read(batch, _BLOCK_MS))
+                self._hold(self.consumer.read(batch, self._block_ms))
             yield
 
     def _claim_suspects(self) -> Generator[None, None, bool]:
@@ -282,7 +299,7 @@ class Pump:
                     consumer=self.consumer.name,
                     window_ms=self.settings.window_ms,
                 )
-            except _SERVER_TROUBLE as error:
+            except SERVER_TROUBLE as error:
                 log.warning("cannot settle", error=str(error), batch=len(batch), retry_in=backoff)
                 with self._changed:
                     self._changed.wait_for(self._overdue, timeout=backoff)
@@ -293,6 +310,9 @@ class Pump:
         return bool(self._failure) or (
             self._stopping.is_set() and not self._reader.is_alive() and not self._held
         )
+
+    def _nap(self) -> float:
+        return max(0.0, min(1.0, self._deadline - time.monotonic()))
 
     def _overdue(self) -> bool:
         return time.monotonic() > self._deadline

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
-from redis.exceptions import RedisError
 
+from streams.errors import SERVER_TROUBLE
 from streams.housekeeping import is_due, remove_idle_consumers, trim_older, trim_settled
 from streams.keys import WORKERS
 
@@ -62,5 +62,5 @@ class Chores:
             try:
                 if is_due(self.client, self.keys.chores, _EVERY):
                     log.debug("chores", trimmed=self.once())
-            except RedisError as error:
+            except SERVER_TROUBLE as error:
                 log.warning("chores put off", error=str(error))

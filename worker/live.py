@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
-from redis.exceptions import RedisError
 
 from contracts.errors import CortexError
 from streams.control import read_config
+from streams.errors import SERVER_TROUBLE
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -61,7 +61,7 @@ class LiveConfig:
     def _look(self) -> None:
         try:
             config, complaint = read_config(self.client, self.keys, self.fresh), ""
-        except (RedisError, CortexError) as error:
+        except (*SERVER_TROUBLE, CortexError) as error:
             config, complaint = self.current, str(error)
         if complaint and complaint != self._complaint:
             log.warning("keeping the last good configuration", error=complaint)

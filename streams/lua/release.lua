@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Give entries back so that anyone can claim them at once. KEYS[1] stream; ARGV[1] group,
 -- [2] consumer, [3] idle time to pretend in ms, then ids. Only entries that are still ours.
 for i = 4, #ARGV do

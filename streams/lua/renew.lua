@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Renew the leases of entries that are still ours. KEYS[1] stream; ARGV[1] group, [2] consumer, then ids.
 -- Claiming only what the pending list says is ours never takes an entry back from its new owner.
 -- JUSTID leaves the delivery count alone. Returns the ids that are ours.

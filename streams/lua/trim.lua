@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Trim a stream below the oldest entry that any group has not read or not acknowledged.
 -- KEYS[1] stream; ARGV[1] id below which entries are old enough to go ("+" = no age limit).
 -- A stream without a group is unread by definition and never trimmed. Returns how many went.

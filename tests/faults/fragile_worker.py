@@ -1,4 +1,4 @@
-"""A worker that is killed by one kind of task: `python fragile_worker.py SOCKET_URL`."""
+"""A worker that is killed by one kind of task: `python fragile_worker.py SOCKET_URL [NAME]`."""
 
 from __future__ import annotations
 
@@ -39,9 +39,8 @@ def main() -> None:
         return handler(entries)
 
     client = connect(sys.argv[1])
-    pump = Pump(
-        Consumer(client, keys.task_streams, WORKERS, settings.name, lease_ms=300), client, keys
-    )
+    name = sys.argv[2] if sys.argv[2:] else settings.name
+    pump = Pump(Consumer(client, keys.task_streams, WORKERS, name, lease_ms=300), client, keys)
     pump.start()
     run(pump, lambda: handle, lambda: None)
 

@@ -6,15 +6,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from streams.connect import connect
 from streams.consumer import Consumer
 from streams.housekeeping import is_due, remove_idle_consumers, trim_older, trim_settled
 from streams.keys import Keys
 from worker.chores import Chores
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import redis
 
     from streams.entry import Entry
+    from tests.conftest import Server
 
 KEYS = Keys()
 
@@ -105,3 +109,21 @@ def test_chores_before_the_first_task_are_no_trouble(redis_client: redis.Redis) 
     consumer = Consumer(redis_client, KEYS.task_streams, "workers", "c")
     consumer.join()
     assert Chores(redis_client, KEYS, ["dev"], decisions_days=7).once() == 0
+
+
+def test_a_server_that_is_full_is_made_room_in_and_keeps_leases(
+    make_server: Callable[..., Server],
+) -> None:
+    with connect(make_server().url) as client:
+        member = Consumer(client, KEYS.task_streams, "workers", "c", lease_ms=1_000)
+        member.join()
+        filled(client, 10)
+        entries = read(client, "workers", 10)
+        client.xack(KEYS.tasks, "workers", *(entry.id for entry in entries[:8]))
+        client.config_set("maxmemory", 1)
+        member.release(entries[8:])
+        assert [stale.id for stale in member.stale(10)] == [entry.id for entry in entries[8:]]
+        member.renew(entries[8:])
+        assert member.stale(10) == []
+        assert is_due(client, KEYS.chores, 60)
+        assert Chores(client, KEYS, [], 7).once() == 8

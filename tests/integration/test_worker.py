@@ -6,6 +6,7 @@ import http.client
 import os
 import signal
 import socket
+import time
 from typing import TYPE_CHECKING
 
 import orjson
@@ -13,16 +14,20 @@ import pytest
 
 from contracts.messages import RolloutConfig
 from streams.connect import connect
+from streams.consumer import Consumer
 from streams.control import set_config
-from streams.keys import Keys
+from streams.keys import WORKERS, Keys
+from streams.pump import Pump, PumpSettings
 from tests.malformed import CASES, TOLERATED
 from tests.system import RULES_ONLY, running, spawn, terminate, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import redis
+
+    from tests.conftest import Server
 
 KEYS = Keys()
 
@@ -41,6 +46,13 @@ def decisions(client: redis.Redis) -> list[dict[str, object]]:
 def drained(client: redis.Redis) -> bool:
     groups = client.xinfo_groups(KEYS.tasks) if client.exists(KEYS.tasks) else []
     return bool(groups) and groups[0]["pending"] == groups[0]["lag"] == 0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def consumers(client: redis.Redis) -> int:
@@ -152,9 +164,7 @@ def test_a_change_of_the_rollout_is_followed_within_a_second(
 def test_liveness_does_not_ask_the_server_and_readiness_does(
     client: redis.Redis, tmp_path: Path
 ) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     health = {"WORKER_HEALTH_PORT": str(port), "WORKER_HEALTH_FILE": str(tmp_path / "beat")}
 
     def status(path: str) -> int:
@@ -192,3 +202,54 @@ def test_a_broken_encoder_costs_the_context_and_nothing_else(
     (decision,) = decisions(client)
     assert (decision["context"], decision["context_status"]) == ([], "unavailable")
     assert b"no-such-model" in (tmp_path / "worker.log").read_bytes()
+
+
+def test_term_ends_a_worker_within_ten_seconds_though_the_server_hangs(
+    client: redis.Redis, tmp_path: Path
+) -> None:
+    worker = spawn("worker", cwd=tmp_path, **RULES_ONLY)
+    with running([worker]):
+        wait_until(lambda: consumers(client) == 1, 20, "the worker reads")
+        server = client.info("server")["process_id"]
+        os.kill(server, signal.SIGSTOP)
+        try:
+            assert terminate(worker) == 0
+        finally:
+            os.kill(server, signal.SIGCONT)
+
+
+def test_a_short_lease_is_kept_while_the_reader_waits_for_more(redis_client: redis.Redis) -> None:
+    def member(name: str) -> Consumer:
+        return Consumer(redis_client, KEYS.task_streams, WORKERS, name, lease_ms=200)
+
+    redis_client.xadd(KEYS.tasks, {"task_id": "t-0", "description": "fix it"})
+    pump = Pump(member("slow"), redis_client, KEYS)
+    pump.start()
+    assert next(pump.batches())
+    until = time.monotonic() + 1.5
+    while time.monotonic() < until:
+        assert member("other").stale(1) == []
+    pump.settings = PumpSettings(drain_seconds=0)
+    pump.close()
+
+
+def test_a_worker_of_one_partition_of_a_cluster(
+    make_server: Callable[..., Server], tmp_path: Path
+) -> None:
+    port, bus, keys = free_port(), free_port(), Keys(partition="3")
+    cluster = ("--bind", "127.0.0.1", "--cluster-enabled", "yes", "--cluster-port", str(bus))
+    with connect(make_server(None, "--port", str(port), *cluster).url) as node:
+        node.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        wait_until(
+            lambda: node.execute_command("CLUSTER INFO")["cluster_state"] == "ok", 20, "a cluster"
+        )
+    url = f"redis+cluster://127.0.0.1:{port}"
+    with connect(url) as client:
+        for n in range(100):
+            client.xadd(keys.tasks, {"task_id": f"t-{n % 90}", "description": "fix it"})
+        client.xadd(keys.tasks, {"task_id": "t-90"})
+        worker = spawn("worker", cwd=tmp_path, REDIS_URL=url, CORTEX_PARTITION="3", **RULES_ONLY)
+        with running([worker]):
+            wait_until(lambda: client.xlen(keys.dead) == 1, 20, "everything settled")
+            assert terminate(worker) == 0
+        assert client.xlen(keys.decisions) == 90
