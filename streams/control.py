@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 from msgspec import Struct
+from redis.cluster import RedisCluster
 
 from contracts.encode import rollout_fields
 from contracts.errors import FatalError, PoisonError, TransientError
@@ -71,6 +72,9 @@ def set_config(  # noqa: PLR0913 (a change, and who answers for it)
 ) -> RolloutConfig:
     """Change fields of the live configuration and log it, both or neither.
 
+    In a cluster the two live on different nodes: the log is written second, and a crash in between
+    leaves a change that is in force and not logged.
+
     Args:
         client: connection to the queue's server.
         keys: names the configuration hash and its log.
@@ -101,15 +105,17 @@ def set_config(  # noqa: PLR0913 (a change, and who answers for it)
     expected = "" if expected_version is None else expected_version
     at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     pairs = [part for pair in wanted.items() for part in pair]
-    done, reply = run(
-        client,
-        "configure",
-        [keys.rollout, keys.control_log],
-        [expected, who, why, at, *pairs],
-    )
+    in_cluster = isinstance(client, RedisCluster)
+    names = [keys.rollout] if in_cluster else [keys.rollout, keys.control_log]
+    done, *reply = run(client, "configure", names, [expected, who, why, at, *pairs])
     if not done:
-        raise TransientError(f"the configuration is at version {reply}, not {expected}; read again")
-    return parse_rollout(initial | dict(zip(reply[::2], reply[1::2], strict=True)))
+        raise TransientError(
+            f"the configuration is at version {reply[0]}, not {expected}; read again"
+        )
+    now, entry = (dict(zip(flat[::2], flat[1::2], strict=True)) for flat in reply)
+    if in_cluster:
+        client.xadd(keys.control_log, entry)
+    return parse_rollout(initial | now)
 
 
 def read_log(client: Redis, keys: Keys) -> Iterator[Change]:

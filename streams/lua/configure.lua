@@ -1,10 +1,10 @@
 #!lua
 -- Change the live configuration if it still has the version the caller saw, and log the change.
--- KEYS[1] configuration hash, [2] log stream.
+-- KEYS[1] configuration hash, [2] log stream, left out in a cluster, where it has another slot.
 -- ARGV[1] expected version ("" = any), [2] who, [3] why, [4] when, then field and value of each change.
--- Returns {1, all fields of the hash} or {0, the version it has}.
+-- Returns {1, all fields of the hash, fields of the log's entry} or {0, the version it has}.
 local FIRST = 5
-local kind = redis.call('TYPE', KEYS[2]).ok
+local kind = KEYS[2] and redis.call('TYPE', KEYS[2]).ok or 'none'
 if kind ~= 'stream' and kind ~= 'none' then
   return redis.error_reply('WRONGTYPE ' .. KEYS[2] .. ' is not a stream')
 end
@@ -19,6 +19,7 @@ for i = FIRST, #ARGV, 2 do
 end
 version = string.format('%d', version + 1)
 redis.call('HSET', KEYS[1], 'version', version)
-redis.call('XADD', KEYS[2], '*', 'version', version, 'who', ARGV[2], 'why', ARGV[3],
-           'at', ARGV[4], 'from', cjson.encode(before), 'to', cjson.encode(after))
-return {1, redis.call('HGETALL', KEYS[1])}
+local entry = {'version', version, 'who', ARGV[2], 'why', ARGV[3], 'at', ARGV[4],
+               'from', cjson.encode(before), 'to', cjson.encode(after)}
+if KEYS[2] then redis.call('XADD', KEYS[2], '*', unpack(entry)) end
+return {1, redis.call('HGETALL', KEYS[1]), entry}

@@ -15,7 +15,7 @@ import pytest
 from contracts.messages import RolloutConfig
 from streams.connect import connect
 from streams.consumer import Consumer
-from streams.control import set_config
+from streams.control import read_log, set_config
 from streams.keys import WORKERS, Keys
 from streams.pump import Pump, PumpSettings
 from tests.malformed import CASES, TOLERATED
@@ -248,8 +248,13 @@ def test_a_worker_of_one_partition_of_a_cluster(
         for n in range(100):
             client.xadd(keys.tasks, {"task_id": f"t-{n % 90}", "description": "fix it"})
         client.xadd(keys.tasks, {"task_id": "t-90"})
+        half = {"percentage": "0.5"}
+        set_config(client, keys, expected_version=0, changes=half, who="test", why="to see it")
+        assert [change.after for change in read_log(client, keys)] == [half]
         worker = spawn("worker", cwd=tmp_path, REDIS_URL=url, CORTEX_PARTITION="3", **RULES_ONLY)
         with running([worker]):
             wait_until(lambda: client.xlen(keys.dead) == 1, 20, "everything settled")
             assert terminate(worker) == 0
-        assert client.xlen(keys.decisions) == 90
+        decided = [orjson.loads(fields[b"decision"]) for _, fields in client.xrange(keys.decisions)]
+        assert len(decided) == 90
+        assert {each["config_version"] for each in decided} == {1}
