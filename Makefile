@@ -6,7 +6,7 @@ CODE := contracts telemetry streams vectors router worker indexer ops
 # One OpenMP thread per process: several processes share the machine, and more threads slow all of them.
 export OMP_NUM_THREADS := 1
 
-.PHONY: demo test lint types imports check-docs pytest bench bench-peers install clean
+.PHONY: demo test lint types imports pytest bench bench-peers install clean
 
 demo: $(INSTALLED)
 	$(VENV)/bin/cortex demo
@@ -15,7 +15,7 @@ test: lint types imports pytest
 
 install: $(INSTALLED)
 
-# torch first and pinned: any other requirement on it would bring the build for GPUs.
+# torch first and pinned: the export of the encoder is made and measured with this one.
 $(INSTALLED): pyproject.toml
 	python3 -m venv $(VENV)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check torch==2.13.0
