@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 import watchfiles
 from redis.exceptions import RedisError
+from watchfiles._rust_notify import WatchfilesRustInternalError
 
 from contracts.encode import file_change_fields
 from contracts.messages import FileChange
@@ -170,40 +171,47 @@ def publish_changes(client: Redis, keys: Keys, changes: Sequence[FileChange]) ->
 
 
 def _notified(root: Path, stop: threading.Event) -> Iterator[set[str]]:
-    """Where to look, as the kernel tells; first of all nothing, once it listens."""
-    new: set[str] = set()
+    """Where to look, as the kernel tells; at everything whenever listening begins."""
+    while not stop.is_set():
+        try:
+            yield from _listen(root, stop)
+        except OSError as error:
+            log.warning(
+                "polling",
+                reason=str(error),
+                remedy="raise the limits: sysctl fs.inotify.max_user_watches=1048576 "
+                "fs.inotify.max_user_instances=1024",
+            )
+            yield from _polled(stop)
+        except WatchfilesRustInternalError as error:  # a name that is not UTF-8 ends it
+            log.warning("listening_anew", reason=ascii(str(error)))
+
+
+def _listen(root: Path, stop: threading.Event) -> Iterator[set[str]]:
+    new = {""}
     sweep_at = time.monotonic() + SWEEP_SECONDS
-    try:
-        for changes in watchfiles.watch(
-            root,
-            watch_filter=_counts(root),
-            debounce=_DEBOUNCE_MS,
-            step=_STEP_MS,
-            rust_timeout=_WAKE_MS,
-            yield_on_timeout=True,
-            stop_event=stop,
-            raise_interrupt=True,
-            ignore_permission_denied=True,
-        ):
-            scopes = new | {_scope(root, path) for _, path in changes}
-            if time.monotonic() >= sweep_at:
-                scopes |= {""}
-                sweep_at = time.monotonic() + SWEEP_SECONDS
-            # What was put into a new directory before the kernel listened there: look once more.
-            new = {
-                _scope(root, path)
-                for change, path in changes
-                if change == watchfiles.Change.added and os.path.isdir(path)  # noqa: PTH112 - hot
-            }
-            yield scopes
-    except OSError as error:
-        log.warning(
-            "polling",
-            reason=str(error),
-            remedy="raise the limits: sysctl fs.inotify.max_user_watches=1048576 "
-            "fs.inotify.max_user_instances=1024",
-        )
-        yield from _polled(stop)
+    for changes in watchfiles.watch(
+        root,
+        watch_filter=_counts(root),
+        debounce=_DEBOUNCE_MS,
+        step=_STEP_MS,
+        rust_timeout=_WAKE_MS,
+        yield_on_timeout=True,
+        stop_event=stop,
+        raise_interrupt=True,
+        ignore_permission_denied=True,
+    ):
+        scopes = new | {_scope(root, path) for _, path in changes}
+        if time.monotonic() >= sweep_at:
+            scopes |= {""}
+            sweep_at = time.monotonic() + SWEEP_SECONDS
+        # What was put into a new directory before the kernel listened there: look once more.
+        new = {
+            _scope(root, path)
+            for change, path in changes
+            if change == watchfiles.Change.added and os.path.isdir(path)  # noqa: PTH112 - hot
+        }
+        yield scopes
 
 
 def _polled(stop: threading.Event) -> Iterator[set[str]]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 import time
@@ -143,6 +144,15 @@ def test_where_the_kernel_refuses_it_polls_instead(
     with watching(tmp_path) as published:
         (tmp_path / "a.py").write_text("1")
         published.wait_for(lambda: published.files == {"a.py"})
+
+
+def test_a_name_that_is_not_text_does_not_end_the_watch(tmp_path: Path) -> None:
+    with watching(tmp_path) as published:
+        for number in range(3):
+            (tmp_path / os.fsdecode(b"\xff%d.py" % number)).write_text("no text in its name")
+            (tmp_path / f"{number}.py").write_text("saved at the same time")
+            published.wait_for(lambda wanted=f"{number}.py": wanted in published.files)
+        assert published.files == {"0.py", "1.py", "2.py"}
 
 
 def test_a_sweep_finds_what_no_notification_told(tmp_path: Path) -> None:
