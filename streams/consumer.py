@@ -116,6 +116,11 @@ class Consumer:
         """Take over one entry; None if someone else was quicker or it no longer exists."""
         return next(iter(self._take(stale, min_idle=self.lease_ms)), None)
 
+    def owns(self, entry: Entry) -> bool:
+        """Whether an entry is still pending for this consumer."""
+        end = entry.id.decode()
+        return bool(self.client.xpending_range(entry.stream, self.group, end, end, 1, self.name))
+
     def renew(self, entries: Iterable[Entry]) -> None:
         """Begin the leases of entries anew, of those that are still ours."""
         for stream, ids in _ids_by_stream(entries):

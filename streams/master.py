@@ -13,6 +13,8 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
+from redis.cluster import RedisCluster
+
 from contracts.encode import outcome_fields
 from contracts.errors import PoisonError
 from contracts.messages import Outcome
@@ -104,6 +106,9 @@ class Master:
     ) -> bool:
         """Publish the outcome and acknowledge the decision, both or neither.
 
+        In a cluster the two live on different nodes: the outcome is published first, and a crash or
+        a lapsed lease in between leaves an outcome that will be reported again.
+
         Args:
             decision: one that `decisions` yielded.
             outcome: `success`, `failed` or `rerouted`.
@@ -130,15 +135,19 @@ class Master:
             detail=detail,
             files=files or [],
         )
-        pairs = [part for pair in outcome_fields(message).items() for part in pair]
-        reported = run(
-            self._client,
-            "report",
-            [entry.stream, self._keys.outcomes],
-            [self._consumer.group, self._consumer.name, entry.id, *pairs],
-        )
+        fields = outcome_fields(message)
+        in_cluster = isinstance(self._client, RedisCluster)
+        owner: list[str | bytes] = [self._consumer.group, self._consumer.name, entry.id]
+        if in_cluster:
+            if reported := self._consumer.owns(entry):
+                self._client.xadd(self._keys.outcomes, dict(fields.items()))
+                reported = bool(run(self._client, "report", [entry.stream], owner))
+        else:
+            pairs = [part for pair in fields.items() for part in pair]
+            names = [entry.stream, self._keys.outcomes]
+            reported = bool(run(self._client, "report", names, [*owner, *pairs]))
         del self._held[decision.task_id]
-        return bool(reported)
+        return reported
 
     def renew(self, decision: Decision) -> None:
         """Begin the lease of a decision anew; call it well within `lease_ms` during long work."""

@@ -17,6 +17,7 @@ from streams.connect import connect
 from streams.consumer import Consumer
 from streams.control import read_log, set_config
 from streams.keys import WORKERS, Keys
+from streams.master import Master
 from streams.pump import Pump, PumpSettings
 from tests.malformed import CASES, TOLERATED
 from tests.system import RULES_ONLY, running, spawn, terminate, wait_until
@@ -257,4 +258,7 @@ def test_a_worker_of_one_partition_of_a_cluster(
             assert terminate(worker) == 0
         decided = [orjson.loads(fields[b"decision"]) for _, fields in client.xrange(keys.decisions)]
         assert len(decided) == 90
+        master = Master(client, str(decided[0]["selected_master"]), keys=keys)
+        first = next(master.decisions(wait=False))
+        assert [master.report(first, "success"), client.xlen(keys.outcomes)] == [True, 1]
         assert {each["config_version"] for each in decided} == {1}
