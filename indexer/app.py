@@ -71,7 +71,7 @@ def main() -> int:
         Path(settings.health_file) if settings.health_file else None,
     )
     if settings.health_port:
-        health.serve(settings.health_port)
+        health.serve(settings.health_port, settings.health_host)
     indexers = {
         name: Indexer(root, settings.rules, ledgers[name], encoder, health.beat)
         for name, root in sources.items()

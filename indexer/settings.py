@@ -51,6 +51,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     batch_size: Positive = field(name="INDEXER_BATCH", default=64)
     lease_ms: Positive = field(name="INDEXER_LEASE_MS", default=15_000)
     max_deliveries: Positive = field(name="INDEXER_MAX_DELIVERIES", default=10)
+    health_host: str = field(name="INDEXER_HEALTH_HOST", default="127.0.0.1")
     health_port: Port = field(name="INDEXER_HEALTH_PORT", default=0)
     health_file: str | None = field(name="INDEXER_HEALTH_FILE", default=None)
     log_level: str = field(name="LOG_LEVEL", default="info")

@@ -57,13 +57,13 @@ def redact(url: str) -> str:
 
     Works on malformed addresses too: whatever stands before the last `@` counts as credentials.
     """
-    url = re.sub(
+    url = re.sub(r"(?P<name>\w*(?:password|username))=[^&]*", r"\g<name>=***", url)
+    return re.sub(
         r"://(?!/)(?P<user>[^:@/]*)(?P<rest>.*)@",
         lambda found: f"://{found['user']}:***@" if found["rest"] else "://***@",
         url,
         flags=re.DOTALL,
     )
-    return re.sub(r"(?P<name>\w*(?:password|username))=[^&]*", r"\g<name>=***", url)
 
 
 def parse(url: str) -> Address:

@@ -102,7 +102,7 @@ def main() -> int:
         Path(settings.health_file) if settings.health_file else None,
     )
     if settings.health_port:
-        health.serve(settings.health_port)
+        health.serve(settings.health_port, settings.health_host)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: threading.Thread(target=pump.stop).start())

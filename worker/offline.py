@@ -11,7 +11,6 @@ from router.masters import Masters
 from router.policy import Policy
 from router.rules import Rules
 from streams.keys import Keys
-from vectors.snapshot import list_collections
 from worker.handle import Handler
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ def route_offline(
     if group is not None:
         config = msgspec.structs.replace(config, percentage=float(group == "treatment"))
     retriever = None
-    if config.enable_rag and list_collections(settings.store):
+    if config.enable_rag and any(settings.store.glob("*/manifest.json")):
         from worker.context import open_retriever  # noqa: PLC0415 (FAISS and the encoder load only where used)
 
         retriever = open_retriever(settings, masters)

@@ -18,7 +18,7 @@ from contracts.settings import Fraction, Port, Positive
 class Settings(Struct, frozen=True, kw_only=True):
     """Settings of one worker process.
 
-    The first five fresh-deployment values hold until `control:rollout` says otherwise.
+    Percentage, switches and experiment hold until `control:rollout` says otherwise.
 
     Attributes:
         lease_ms: a worker silent for this long loses what it holds to another.
@@ -26,7 +26,9 @@ class Settings(Struct, frozen=True, kw_only=True):
         idempotency_seconds: how long a task id is remembered as decided.
         context_chunks: places in the code attached to a decision at most.
         context_chars: characters of text per place at most.
-        health_port: where `/livez` and `/readyz` answer; 0 is off.
+        health_host: address that `/livez` and `/readyz` answer at; `0.0.0.0` for probes from
+            outside the container.
+        health_port: and the port; 0 is off.
         health_file: touched every second while the loop turns.
         decisions_days: how long the audit stream keeps what every group has read.
     """
@@ -56,6 +58,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     idempotency_seconds: Positive = field(name="WORKER_IDEMPOTENCY_S", default=600)
     context_chunks: Positive = field(name="WORKER_CONTEXT_CHUNKS", default=5)
     context_chars: Positive = field(name="WORKER_CONTEXT_CHARS", default=1_500)
+    health_host: str = field(name="WORKER_HEALTH_HOST", default="127.0.0.1")
     health_port: Port = field(name="WORKER_HEALTH_PORT", default=0)
     health_file: str | None = field(name="WORKER_HEALTH_FILE", default=None)
     decisions_days: Positive = field(name="WORKER_DECISIONS_DAYS", default=7)
