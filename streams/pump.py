@@ -13,9 +13,7 @@ settled. So a task that kills its workers takes no neighbour along and runs out 
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -24,6 +22,7 @@ import structlog
 from contracts.errors import FatalError
 from streams._threads import watched
 from streams.errors import SERVER_TROUBLE
+from streams.in_flight import InFlight
 from streams.settle import settle
 
 if TYPE_CHECKING:
@@ -83,12 +82,7 @@ class Pump:
     on_settled: Callable[[Sequence[Settlement], Sequence[Verdict]], None] = lambda _batch, _v: None
 
     def __post_init__(self) -> None:
-        self._changed = threading.Condition()
-        self._held: dict[tuple[str, bytes], Entry] = {}
-        self._inbox: deque[list[Entry]] = deque()
-        self._outbox: deque[Sequence[Settlement]] = deque()
-        self._stopping = threading.Event()
-        self._deadline = float("inf")
+        self._flight = InFlight()
         self._failure: BaseException | None = None
         self._seconds_per_entry = _FIRST_PACE
         self._newborn = True
@@ -105,11 +99,7 @@ class Pump:
 
     def stop(self) -> None:
         """Ask for a drain: nothing more is read, what is held is handled and settled."""
-        if not self._stopping.is_set():
-            self._deadline = time.monotonic() + self.settings.drain_seconds
-            self._stopping.set()
-        with self._changed:
-            self._changed.notify_all()
+        self._flight.stop(self.settings.drain_seconds)
 
     def batches(self, tick: Callable[[], None] = lambda: None) -> Iterator[list[Entry]]:
         """Yield batches until the drain is done; `tick` runs at least once a second.
@@ -117,11 +107,12 @@ class Pump:
         Raises:
             FatalError: the reader or the settler met an error that is not the server's.
         """
-        while not self._overdue():
+        flight = self._flight
+        while not flight.overdue:
             tick()
-            with self._changed:
-                self._changed.wait_for(lambda: self._inbox or self._drained(), timeout=self._nap())
-                batch = self._inbox.popleft() if self._inbox else None
+            with flight.changed:
+                flight.changed.wait_for(lambda: flight.inbox or self._drained(), self._nap())
+                batch = flight.inbox.popleft() if flight.inbox else None
             if self._failure:
                 raise FatalError(f"the queue's loop failed: {self._failure!r}") from self._failure
             if batch:
@@ -133,30 +124,28 @@ class Pump:
 
     def settle(self, batch: Sequence[Settlement]) -> None:
         """Hand over what became of a batch; waits while two batches are still to be settled."""
-        with self._changed:
-            while len(self._outbox) >= _OUTBOX and not self._overdue() and not self._failure:
-                self._changed.wait(timeout=self._nap())
-            self._outbox.append(batch)
-            self._changed.notify_all()
+        flight = self._flight
+        with flight.changed:
+            while len(flight.outbox) >= _OUTBOX and not flight.overdue and not self._failure:
+                flight.changed.wait(self._nap())
+            flight.outbox.append(batch)
+            flight.changed.notify_all()
 
     def close(self) -> None:
         """Finish the drain: settle, give back what is left, leave the group.
 
         A server that hangs is not waited for: what is left is free once its lease has lapsed.
         """
+        flight = self._flight
         self.stop()
-        with self._changed:
-            self._changed.wait_for(
-                lambda: not self._held, timeout=max(0.0, self._deadline - time.monotonic())
-            )
-            self._deadline = 0.0
-            self._changed.notify_all()
+        with flight.changed:
+            flight.changed.wait_for(lambda: not flight, flight.patience)
+        flight.give_up()
         until = time.monotonic() + _GOODBYE
         for thread in (self._reader, self._settler):
             if thread.is_alive():
                 thread.join(max(0.0, until - time.monotonic()))
-        with self._changed:
-            left = [*self._held.values()]
+        left = flight.entries()
         goodbye = watched(lambda: self._say_goodbye(left), "goodbye", self._fail)
         goodbye.start()
         goodbye.join(_GOODBYE)
@@ -169,27 +158,27 @@ class Pump:
             log.warning("left without goodbye", error=str(error), held=len(left))
 
     def _fail(self, error: BaseException) -> None:
-        with self._changed:
+        with self._flight.changed:
             self._failure = error
-            self._changed.notify_all()
+            self._flight.changed.notify_all()
 
     # -- reader thread ---------------------------------------------------------------------------
 
     def _read_forever(self) -> None:
         steps = self._steps()
         backoff = _BACKOFF[0]
-        while not self._stopping.is_set():
+        while not self._flight.stopping:
             try:
                 next(steps)
                 self.connected, backoff = True, _BACKOFF[0]
             except SERVER_TROUBLE as error:
                 self.connected = False
                 log.warning("cannot read", error=str(error), retry_in=backoff)
-                self._stopping.wait(backoff)
+                self._flight.pause(backoff)
                 backoff = min(2 * backoff, _BACKOFF[1])
                 steps = self._steps()
-        with self._changed:
-            self._changed.notify_all()
+        with self._flight.changed:
+            self._flight.changed.notify_all()
 
     def _steps(self) -> Iterator[None]:
         """Go one exchange with the server further at each step; begun anew after an error."""
@@ -199,8 +188,7 @@ class Pump:
             self.consumer.disown()
             self._newborn = False
         else:
-            with self._changed:
-                known = set(self._held)
+            known = {(entry.stream, entry.id) for entry in self._flight.entries()}
             self._hold(self.consumer.recover(known))
         yield
         claim_at = renew_at = time.monotonic()
@@ -213,7 +201,7 @@ class Pump:
                 more = yield from self._claim_suspects()
                 claim_at = now if more else now + _CLAIM_EVERY
             batch = self._batch_size()
-            if self._wait_for_slots(batch, until=min(claim_at, renew_at)):
+            if self._flight.wait_for_room(2 * batch, min(claim_at, renew_at) - time.monotonic()):
                 self._hold(self.consumer.read(batch, self._block_ms))
             yield
 
@@ -221,75 +209,48 @@ class Pump:
         """Take lapsed entries one at a time; returns whether there may be more."""
         stale = self.consumer.stale(_STALE_PAGE)
         for each in stale:
-            while not self._wait_until_empty():
+            while not self._flight.wait_until_empty(self.consumer.lease_ms / 3000):
                 self._renew()
                 yield
             entry = self.consumer.claim(each)
             self._hold([entry] if entry else [])
             yield
-        while stale and not self._wait_until_empty():
+        while stale and not self._flight.wait_until_empty(self.consumer.lease_ms / 3000):
             self._renew()
             yield
         return len(stale) == _STALE_PAGE
 
     def _hold(self, entries: list[Entry]) -> None:
-        if not entries:
-            return
-        with self._changed:
-            self._held.update(((entry.stream, entry.id), entry) for entry in entries)
-            size = self.settings.max_batch
-            self._inbox.extend(entries[i : i + size] for i in range(0, len(entries), size))
-            self._changed.notify_all()
+        if entries:
+            self._flight.add(entries, self.settings.max_batch)
 
     def _renew(self) -> None:
         old = time.perf_counter() - self.consumer.lease_ms / 6000
-        with self._changed:
-            due = [entry for entry in self._held.values() if entry.received < old]
-        self.consumer.renew(due)
+        self.consumer.renew(self._flight.entries(older_than=old))
 
     def _batch_size(self) -> int:
         pace = self._seconds_per_entry
         return max(1, min(self.settings.max_batch, int(self.settings.target_seconds / pace)))
 
-    def _wait_for_slots(self, batch: int, *, until: float) -> bool:
-        with self._changed:
-            return (
-                self._changed.wait_for(
-                    lambda: len(self._held) <= 2 * batch or self._stopping.is_set(),
-                    timeout=max(0.0, until - time.monotonic()),
-                )
-                and not self._stopping.is_set()
-            )
-
-    def _wait_until_empty(self) -> bool:
-        with self._changed:
-            return self._changed.wait_for(
-                lambda: not self._held or self._stopping.is_set(),
-                timeout=self.consumer.lease_ms / 3000,
-            )
-
     # -- settler thread --------------------------------------------------------------------------
 
     def _settle_forever(self) -> None:
+        flight = self._flight
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._outbox or self._drained() or self._overdue())
-                if not self._outbox:
+            with flight.changed:
+                flight.changed.wait_for(lambda: flight.outbox or self._drained() or flight.overdue)
+                if not flight.outbox:
                     return
-                batch = self._outbox[0]
+                batch = flight.outbox[0]
             verdicts = self._settle(batch)
             if not verdicts:
                 return
-            with self._changed:
-                self._outbox.popleft()
-                for each in batch:
-                    self._held.pop((each.entry.stream, each.entry.id), None)
-                self._changed.notify_all()
+            flight.settled()
             self.on_settled(batch, verdicts)
 
     def _settle(self, batch: Sequence[Settlement]) -> Sequence[Verdict]:
         backoff = _BACKOFF[0]
-        while not self._overdue():
+        while not self._flight.overdue:
             try:
                 return settle(
                     self.settler,
@@ -301,21 +262,18 @@ class Pump:
                 )
             except SERVER_TROUBLE as error:
                 log.warning("cannot settle", error=str(error), batch=len(batch), retry_in=backoff)
-                with self._changed:
-                    self._changed.wait_for(self._overdue, timeout=backoff)
+                with self._flight.changed:
+                    self._flight.changed.wait_for(lambda: self._flight.overdue, backoff)
                 backoff = min(2 * backoff, _BACKOFF[1])
         return []
 
     def _drained(self) -> bool:
         return bool(self._failure) or (
-            self._stopping.is_set() and not self._reader.is_alive() and not self._held
+            self._flight.stopping and not self._reader.is_alive() and not self._flight
         )
 
     def _nap(self) -> float:
-        return max(0.0, min(1.0, self._deadline - time.monotonic()))
-
-    def _overdue(self) -> bool:
-        return time.monotonic() > self._deadline
+        return min(1.0, self._flight.patience)
 
     def _learn_pace(self, seconds: float) -> None:
         self._seconds_per_entry += 0.2 * (seconds - self._seconds_per_entry)

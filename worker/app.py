@@ -19,6 +19,7 @@ from router.policy import Policy
 from router.rules import Rules
 from streams.connect import connect
 from streams.consumer import Consumer
+from streams.entry import Publish
 from streams.keys import WORKERS, Keys
 from streams.pump import Pump, PumpSettings
 from telemetry.health import Health
@@ -86,8 +87,11 @@ def main() -> int:
     handler(live.current)
     tally: Counter[str] = Counter()
 
-    def count(_batch: Sequence[Settlement], verdicts: Sequence[Verdict]) -> None:
+    def count(batch: Sequence[Settlement], verdicts: Sequence[Verdict]) -> None:
         tally.update(verdicts)
+        for each, verdict in zip(batch, verdicts, strict=True):
+            if verdict == "blocked" and isinstance(each, Publish):
+                log.warning("left pending: no stream", key=each.target, task_id=each.task_id)
 
     pump = Pump(
         Consumer(client, keys.task_streams, WORKERS, settings.name, settings.lease_ms),

@@ -1,0 +1,98 @@
+"""What a process holds between reading and settling, shared by the threads that move it along."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from streams.entry import Entry, Settlement
+
+
+class InFlight:
+    """Entries that were read and are not yet settled, and the queues they wait in.
+
+    Everything is guarded by `changed`, which is notified of every change.
+
+    Attributes:
+        inbox: batches to handle.
+        outbox: batches to settle; the first may be under way.
+    """
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.inbox: deque[list[Entry]] = deque()
+        self.outbox: deque[Sequence[Settlement]] = deque()
+        self._entries: dict[tuple[str, bytes], Entry] = {}
+        self._stopping = threading.Event()
+        self._deadline = float("inf")
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing more is to be read."""
+        return self._stopping.is_set()
+
+    @property
+    def overdue(self) -> bool:
+        """Whether what is held is to be given up rather than handled."""
+        return time.monotonic() > self._deadline
+
+    @property
+    def patience(self) -> float:
+        """Seconds until `overdue`."""
+        return max(0.0, self._deadline - time.monotonic())
+
+    def stop(self, seconds: float) -> None:
+        """Read nothing more; after `seconds`, give up what is held. The first call counts."""
+        with self.changed:
+            if not self.stopping:
+                self._deadline = time.monotonic() + seconds
+                self._stopping.set()
+            self.changed.notify_all()
+
+    def give_up(self) -> None:
+        """Be overdue at once."""
+        with self.changed:
+            self._deadline = 0.0
+            self.changed.notify_all()
+
+    def entries(self, older_than: float = float("inf")) -> list[Entry]:
+        """Return what is held, of that what arrived before a `time.perf_counter()`."""
+        with self.changed:
+            return [entry for entry in self._entries.values() if entry.received < older_than]
+
+    def add(self, entries: list[Entry], batch: int) -> None:
+        """Hold entries and queue them for handling, at most `batch` together."""
+        with self.changed:
+            self._entries.update(((entry.stream, entry.id), entry) for entry in entries)
+            self.inbox.extend(entries[i : i + batch] for i in range(0, len(entries), batch))
+            self.changed.notify_all()
+
+    def settled(self) -> None:
+        """Forget the first batch of the outbox."""
+        with self.changed:
+            for each in self.outbox.popleft():
+                self._entries.pop((each.entry.stream, each.entry.id), None)
+            self.changed.notify_all()
+
+    def pause(self, seconds: float) -> None:
+        """Wait, but not beyond a stop."""
+        self._stopping.wait(seconds)
+
+    def wait_for_room(self, most: int, seconds: float) -> bool:
+        """Wait until at most `most` entries are held; False on a stop or when time is up."""
+        with self.changed:
+            room = self.changed.wait_for(lambda: len(self) <= most or self.stopping, seconds)
+            return room and not self.stopping
+
+    def wait_until_empty(self, seconds: float) -> bool:
+        """Wait until nothing is held, or a stop; False when time is up."""
+        with self.changed:
+            return self.changed.wait_for(lambda: not self._entries or self.stopping, seconds)
