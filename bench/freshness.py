@@ -35,7 +35,8 @@ from streams.keys import Keys
 from vectors.collection import Collection
 from vectors.embedding_cache import CachedEncoder
 from vectors.encoder import open_encoder
-from vectors.log import Follower, current_versions
+from vectors.follow import Follower
+from vectors.log import current_versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,7 +8,8 @@ import structlog
 
 from contracts.errors import TransientError
 from vectors.collection import Collection
-from vectors.log import Follower, Gap, OtherEncoder, begin, bounds, commit, current_versions
+from vectors.follow import Follower
+from vectors.log import Gap, OtherEncoder, begin, bounds, commit, current_versions
 from vectors.types import FileDelta, FileState
 
 if TYPE_CHECKING:

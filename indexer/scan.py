@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from contracts.errors import TransientError
+from contracts import fields
+from contracts.errors import PoisonError, TransientError
 from indexer.chunk import CHUNKER_VERSION, DEFAULT_MAX_CHARS
 from indexer.ignore import DEFAULT_PATTERNS, IgnoreRules
 
@@ -152,18 +153,21 @@ class Tree:
 
 
 def is_relative(path: str) -> bool:
-    """Whether `path` is a plain relative path: no root, no `.` or `..`, nothing empty, no NUL."""
-    parts = path.split("/")
-    return "\0" not in path and _is_utf8(path) and not {"", ".", ".."}.intersection(parts)
+    """Whether `path` is a plain relative path that a file change can name."""
+    try:
+        fields.path(path, "path")
+    except PoisonError:
+        return False
+    return _is_utf8(path)
 
 
 def _counting(path: str, status: os.stat_result) -> Iterator[tuple[str, os.stat_result]]:
     if not stat.S_ISREG(status.st_mode):
         return
-    if _is_utf8(path):
+    if is_relative(path):
         yield path, status
     else:
-        log.warning("file_skipped", path=ascii(path), reason="the name is not UTF-8")
+        log.warning("file_skipped", path=ascii(path), reason="no file change can name it")
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from watchfiles._rust_notify import WatchfilesRustInternalError
 
 from contracts.encode import file_change_fields
+from contracts.errors import TransientError
 from contracts.messages import FileChange
 from indexer.ignore import ALWAYS
 from indexer.scan import Rules, Tree
@@ -134,7 +135,8 @@ def watch(  # noqa: PLR0913 - a directory, what becomes of its changes, and how 
 def watch_directory(client: Redis, keys: Keys, directory: Path, collection: str = "code") -> None:
     """Publish a directory's changes to the stream `files` until the process is told to stop.
 
-    While the server is away, what changes is kept and published when it is back.
+    While the server is away, what changes is kept and published when it is back. While the
+    directory is away, it is waited for; when it is back, every file in it is published.
     """
     stop = threading.Event()
 
@@ -143,7 +145,15 @@ def watch_directory(client: Redis, keys: Keys, directory: Path, collection: str 
             stop.wait(RETRY_SECONDS)
         log.info("published", changes=len(changes))
 
-    watch(directory, publish, stop, collection=collection)
+    returned = False
+    while True:
+        try:
+            return watch(directory, publish, stop, collection=collection, initial=returned)
+        except TransientError as error:
+            log.warning("waiting_for_the_directory", error=str(error))
+        while not directory.is_dir():
+            stop.wait(RETRY_SECONDS)
+        returned = True
 
 
 def _published(client: Redis, keys: Keys, changes: Sequence[FileChange]) -> bool:

@@ -15,7 +15,8 @@ from contracts.messages import ContextItem
 from vectors.collection import Collection
 from vectors.embedding_cache import CachedEncoder
 from vectors.encoder import open_encoder
-from vectors.log import Follower, OtherEncoder
+from vectors.follow import Follower
+from vectors.log import OtherEncoder
 from worker.handle import Context
 
 if TYPE_CHECKING:

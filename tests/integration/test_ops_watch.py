@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import signal
 from itertools import count
 from typing import TYPE_CHECKING
@@ -37,3 +38,30 @@ def test_a_signal_ends_the_watch_as_a_success(
         process.kill()
     assert (process.returncode, output) == (0, "")
     assert "Aborted" not in log
+
+
+def test_a_directory_that_goes_is_waited_for_and_published_when_it_is_back(
+    redis_client: Redis, redis_url: str, tmp_path: Path, eventually: Callable[..., None]
+) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    edits = count()
+
+    def published(name: bytes) -> bool:
+        return any(fields[b"path"] == name for _, fields in redis_client.xrange("files"))
+
+    def watching() -> bool:
+        (root / "a.py").write_text(f"edit = {next(edits)}\n")
+        return published(b"a.py")
+
+    process = start(redis_url, "watch", str(root))
+    try:
+        eventually(watching)
+        shutil.rmtree(root)
+        eventually(lambda: published(b"a.py") and process.poll() is None)
+        root.mkdir()
+        (root / "b.py").write_text("back = True\n")
+        eventually(lambda: published(b"b.py"))
+    finally:
+        process.kill()
+        process.communicate()

@@ -8,8 +8,8 @@ from corpus import DIM, put, removal, vector
 
 from contracts.errors import FatalError, TransientError
 from vectors.collection import Collection
+from vectors.follow import Follower
 from vectors.log import (
-    Follower,
     Gap,
     LogEntry,
     OtherEncoder,

@@ -140,3 +140,11 @@ def test_a_file_behind_a_file_is_gone(tmp_path: Path) -> None:
 def test_a_missing_root_is_not_an_empty_tree(tmp_path: Path) -> None:
     with pytest.raises(TransientError, match="no directory"):
         Tree(tmp_path / "unmounted", Rules())
+
+
+def test_a_name_that_no_change_can_hold_is_left_out_everywhere(tmp_path: Path) -> None:
+    for name in ("new\nline.py", "back\\slash.py", "plain.py"):
+        (tmp_path / name).write_text("x = 1\n")
+    tree = Tree(tmp_path, Rules())
+    assert [path for path, _ in tree.files()] == ["plain.py"]
+    assert tree.read("new\nline.py") is None
