@@ -43,7 +43,7 @@ def encode_reference(decision: Decision, encoded: bytes | None = None) -> bytes:
         encoded: what `encode_decision` made of it, where the caller has it; returned as the very
             same object if there is no text to leave out.
     """
-    if not any(item.text for item in decision.context):
+    if not decision.context or not any(item.text for item in decision.context):
         return encoded if encoded is not None else encode_decision(decision)
     references = [_reference(item) for item in decision.context]
     return encode_decision(msgspec.structs.replace(decision, context=references))

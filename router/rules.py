@@ -38,14 +38,12 @@ class RuleScore(Struct, frozen=True, gc=False):
     Attributes:
         selected: name of the master with the highest score; the fallback if that is not just one.
         confidence: the score of `selected`, 0-1.
-        scores: probability per master; sums to 1.
-        matched: the terms that were found, each once, as they stand in the rules.
+        scores: probability per master; sums to 1 but for rounding.
     """
 
     selected: str
     confidence: float
     scores: dict[str, float]
-    matched: tuple[str, ...]
 
 
 class _Group(Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,8 +69,8 @@ class _Term(Struct, frozen=True, gc=False):
     weight: int
 
 
-# Sum of weights per master -> who is selected, and the probability of each.
-_Outcome = Callable[[tuple[int, ...]], tuple[str, dict[str, float]]]
+# Sum of weights per master -> what that comes to.
+_Outcome = Callable[[tuple[int, ...]], tuple[str, float, dict[str, float]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,32 +126,37 @@ class Rules:
         Args:
             description: any text; case does not matter.
         """
+        totals = [*self._no_weight]
+        weights = self._weights
+        for term in self._find(description):
+            master, weight = weights[term]
+            totals[master] += weight
+        selected, confidence, scores = self._outcome(tuple(totals))
+        return RuleScore(selected, confidence, scores.copy())
+
+    def explain(self, description: str) -> tuple[str, ...]:
+        """Return the terms that were found, each once, as they stand in the rules."""
+        return tuple(map(self._texts.__getitem__, self._find(description)))
+
+    def _find(self, description: str) -> dict[int, None]:
         found = self._vocabulary.find(tokenize(description))
         # Letters and spaces hold nothing a pattern is for.
         if not description.replace(" ", "").isalpha():
             for pattern in sorted(self._patterns.Match(description.encode(errors="replace")) or ()):
                 found[self._first_pattern + pattern] = None
-        totals = [*self._no_weight]
-        weights = self._weights
-        for term in found:
-            master, weight = weights[term]
-            totals[master] += weight
-        selected, scores = self._outcome(tuple(totals))
-        matched = tuple(map(self._texts.__getitem__, found))
-        return RuleScore(selected, scores[selected], scores.copy(), matched)
+        return found
 
 
 def _outcome(
     names: tuple[str, ...], fallback: str, temperature: float, totals: tuple[int, ...]
-) -> tuple[str, dict[str, float]]:
-    """Return who is selected and the softmax of the totals; see `_Outcome`."""
+) -> tuple[str, float, dict[str, float]]:
+    """Return who leads, by how much, and the softmax of the totals; see `_Outcome`."""
     best = max(totals)
     selected = names[totals.index(best)] if totals.count(best) == 1 else fallback
     odds = [exp((total - best) / temperature) for total in totals]
     whole = sum(odds)
-    return selected, {
-        name: round(odd / whole, _DECIMALS) for name, odd in zip(names, odds, strict=True)
-    }
+    scores = {name: round(odd / whole, _DECIMALS) for name, odd in zip(names, odds, strict=True)}
+    return selected, scores[selected], scores
 
 
 def _fatal(problem: str) -> FatalError:
