@@ -19,7 +19,7 @@ PEER_PACKAGES = ("faststream", "celery", "dramatiq", "taskiq", "taskiq-redis", "
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peers", action="store_true")
-    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies every task count")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
