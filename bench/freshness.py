@@ -20,15 +20,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from bench.contenders import Contender
+from bench.contents import Contents, contents, rebuilt
 from bench.generated import MAIN, OTHER, git, make_repository
 from bench.process import running
 from bench.report import show, table
 from bench.workload import MASTERS
 from contracts.parse import parse_decision
-from indexer.build import build_store
 from indexer.scan import Rules, Tree
 from streams.connect import connect
 from streams.keys import Keys
@@ -44,7 +42,6 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from contracts.messages import ContextItem
-    from vectors.types import Encoder
 
 REPOSITORY = Path(__file__).parent.parent
 KEYS = Keys()
@@ -53,9 +50,6 @@ PATIENCE_MS = 5_000
 ASK_EVERY_S = 0.005  # leaves the machine to the system that is measured
 TARGET_S = 1.0
 SYLLABLES = ("ba", "ko", "ri", "mu", "ze", "fa", "lo", "ti", "pu", "ge")
-
-Contents = dict[str, tuple[str, list[tuple[Any, bytes]]]]
-"""Path -> content hash, and the chunks in order, each with the bytes of its vector."""
 
 
 class NotWithinPatienceError(Exception):
@@ -185,25 +179,6 @@ def measure_saves(home: Path, rounds: int) -> dict[str, dict[str, float]]:
         cuts = statistics.quantiles(seconds, n=100, method="inclusive")
         figures[kind] = {"p50_s": cuts[49], "p99_s": cuts[98], "worst_s": max(seconds)}
     return figures
-
-
-def contents(collection: Collection) -> Contents:
-    found: Contents = {path: (state.content_hash, []) for path, state in collection.files().items()}
-    for segment in collection.freeze().segments:
-        ids = np.flatnonzero(segment.alive)
-        vectors = segment.vectors(ids).astype("<f2")
-        chunks = segment.chunks(ids.tolist())
-        for number, chunk, vector in zip(segment.columns.file[ids], chunks, vectors, strict=True):
-            found[segment.path(int(number))][1].append((chunk, vector.tobytes()))
-    for _, chunks_of_file in found.values():
-        chunks_of_file.sort(key=lambda pair: pair[0].start_line)
-    return found
-
-
-def rebuilt(source: Path, branch: str, store: Path, encoder: Encoder) -> Contents:
-    git(source, "checkout", "--quiet", branch)
-    build_store(source, store, encoder)
-    return contents(Collection.open(store, "code"))
 
 
 @dataclass
