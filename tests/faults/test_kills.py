@@ -15,7 +15,7 @@ from contracts.errors import TransientError
 from router.masters import Masters
 from streams.connect import connect
 from streams.keys import Keys
-from tests.history import Outputs, violations
+from chaos.history import Outputs, violations
 from tests.system import RULES_ONLY, running, spawn, wait_until
 from worker.settings import Settings
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import redis
 
-    from tests.history import Seen
+    from chaos.history import Seen
 
 KEYS = Keys()
 MASTERS = Masters.parse(Settings().masters_text).names

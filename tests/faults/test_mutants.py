@@ -14,7 +14,7 @@ from streams.consumer import Consumer
 from streams.entry import Publish
 from streams.keys import Keys
 from streams.settle import settle
-from tests.history import Outputs, violations
+from chaos.history import Outputs, violations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
