@@ -22,6 +22,7 @@ SettingsT = TypeVar("SettingsT", bound=Struct)
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[int, Meta(gt=0)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
+Partitions = Annotated[int, Meta(ge=0, le=1024)]
 
 # A URL in which every secret is where it belongs (RFC 3986): credentials before the host, options
 # in the query. Passwords with unescaped `/`, `?` or `@` elsewhere do not fit.

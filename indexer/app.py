@@ -21,6 +21,7 @@ from indexer.upkeep import Upkeep
 from streams.connect import connect
 from streams.consumer import Consumer
 from streams.keys import INDEXERS, Keys
+from streams.lane import Lane
 from streams.pump import Pump, PumpSettings
 from telemetry.health import Health
 from telemetry.logs import configure
@@ -60,9 +61,8 @@ def main() -> int:
         tally.update(verdicts)
 
     pump = Pump(
-        Consumer(client, (keys.files,), INDEXERS, settings.name, settings.lease_ms),
+        [Lane(Consumer(client, (keys.files,), INDEXERS, settings.name, settings.lease_ms), keys)],
         client,
-        keys,
         PumpSettings(max_batch=settings.batch_size, target_seconds=_BATCH_SECONDS),
         count,
     )

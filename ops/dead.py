@@ -33,7 +33,7 @@ def list_letters(
     from ops.session import open_session
     from streams.dead import list_dead
 
-    with open_session() as (client, keys):
+    with open_session() as (client, keys, _):
         letters = list(islice(list_dead(client, keys, reason=reason), limit))
     if as_json:
         print_json([{"id": entry_id, "letter": letter} for entry_id, letter in letters])
@@ -65,7 +65,7 @@ def show(entry_id: EntryId, *, as_json: AsJson = False) -> None:
     from ops.session import open_session
     from streams.dead import show_dead
 
-    with open_session() as (client, keys):
+    with open_session() as (client, keys, _):
         letter = show_dead(client, keys, entry_id)
     if letter is None:
         raise FatalError(f"no dead letter {entry_id}")
@@ -94,7 +94,7 @@ def replay(
 
     with open_session() as session:
         results = {
-            each: replay_dead(*session, each)
+            each: replay_dead(*session[:2], each)
             for each in _chosen(session, entry_id, reason, every=every)
         }
     if as_json:
@@ -120,7 +120,7 @@ def purge(
     from streams.dead import purge_dead
 
     with open_session() as session:
-        count = purge_dead(*session, _chosen(session, entry_id, reason, every=every))
+        count = purge_dead(*session[:2], _chosen(session, entry_id, reason, every=every))
     if as_json:
         print_json({"purged": count})
     else:
@@ -136,4 +136,4 @@ def _chosen(
         raise typer.BadParameter("give either an ID or --all, the latter with --reason if you like")
     if entry_id is not None:
         return [entry_id]
-    return [each for each, _letter in list_dead(*session, reason=reason)]
+    return [each for each, _letter in list_dead(*session[:2], reason=reason)]

@@ -59,7 +59,7 @@ def reconcile(
     from vectors.log import current_versions
 
     log_to_stderr()
-    with open_session() as (client, keys):
+    with open_session() as (client, keys, _):
         report = compare(
             Tree(source.resolve(), indexer_settings().rules),
             current_versions(client, keys.file_versions(collection)),
@@ -158,7 +158,7 @@ def _lags(found: "list[SnapshotInfo]") -> dict[str, int | None]:
     if settings.redis_url is None and not Path(settings.data_dir, "redis.sock").exists():
         return lags
     try:
-        with open_session(settings) as (client, keys):
+        with open_session(settings) as (client, keys, _):
             for info in found:
                 ends = bounds(client, keys.vectors(info.collection))
                 if ends and ends.last.log_id == info.position.log_id:

@@ -48,8 +48,8 @@ def master(
 
     exit_on_term()
     words = None if command is None else _words(command)
-    with open_session() as (client, keys):
-        member = Master(client, name, keys=keys, consumer=consumer, lease_ms=_LEASE_MS)
+    with open_session() as (client, _, parts):
+        member = Master(client, name, keys=parts, consumer=consumer, lease_ms=_LEASE_MS)
         try:
             for decision in islice(member.decisions(), count):
                 if words is None:

@@ -74,7 +74,7 @@ def _look(session: "Session", masters: "Sequence[str]", window_s: float, limit: 
     from ops.queues import measure
     from ops.summary import summarise
 
-    client, keys = session
+    client, keys, _ = session
     return _Picture(
         summary=summarise(client, keys, window_s, limit),
         depths=measure(client, keys, masters),

@@ -35,5 +35,5 @@ def watch(
     exit_on_term()
     # watchfiles raises KeyboardInterrupt whatever the handler of a signal raised. A watch has no
     # other end, so either counts as success, as it does for workers and indexers.
-    with open_session(settings) as (client, keys), suppress(KeyboardInterrupt):
+    with open_session(settings) as (client, keys, _), suppress(KeyboardInterrupt):
         watch_directory(client, keys, directory)

@@ -38,7 +38,7 @@ def queues(*, as_json: AsJson = False) -> None:
     from ops.session import open_session, read_settings
 
     settings = read_settings()
-    with open_session(settings) as (client, keys):
+    with open_session(settings) as (client, keys, _):
         depths = measure(client, keys, master_names(settings.masters_text))
     if as_json:
         print_json([depth._asdict() for depth in depths])

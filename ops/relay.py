@@ -1,21 +1,24 @@
 """`cortex relay rq`: moves a master's decisions into an RQ queue, each once."""
 
 import re
+import time
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from redis import Redis
 
-    from streams.consumer import Consumer
     from streams.entry import Entry
-    from streams.keys import Keys
+    from streams.lane import Lane
 
 app = typer.Typer(no_args_is_help=True, help="Move a master's decisions into another queue.")
 
 _BATCH = 100  # decisions read at once
 _BLOCK_MS = 1_000
+_POLL = 0.05  # seconds
 # RQ 3 allows these characters in a job id (rq/job.py, validate_job_id); task ids may hold any
 # visible ASCII. Everything else becomes _ and two hexadecimal digits behind this prefix.
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
@@ -59,39 +62,65 @@ def rq(
 
     A job's id is the task id, escaped where RQ does not allow it.
     """
+    from redis.cluster import RedisCluster
+
+    from contracts.errors import FatalError
     from ops.session import open_session, read_settings
     from ops.stopping import exit_on_term
     from streams.consumer import Consumer
+    from streams.lane import Lane
 
     exit_on_term()
     settings = read_settings()
     job = Job(name, function, timeout, settings.idempotency_seconds * 1_000)
-    with open_session(settings) as (client, keys):
-        consumer = Consumer(client, (keys.master(name),), name, settings.name)
-        consumer.join()
+    with open_session(settings) as session:
+        client = session.client
+        in_cluster = isinstance(client, RedisCluster)
+        if in_cluster:
+            raise FatalError(
+                "RQ does not run on a cluster: its jobs, queues and sets live in different slots. "
+                f"Use `cortex master {name}`, or any client, to take decisions from a cluster"
+            )
+        lanes = [
+            Lane(Consumer(client, (part.master(name),), name, settings.name), part)
+            for part in session.parts
+        ]
+        for lane in lanes:
+            lane.consumer.join()
         try:
-            relay(consumer, keys, job, burst=burst)
+            relay(lanes, job, burst=burst)
         finally:
-            consumer.leave()
+            for lane in lanes:
+                lane.consumer.leave()
 
 
-def relay(consumer: "Consumer", keys: "Keys", job: Job, *, burst: bool = False) -> None:
+def relay(lanes: "Sequence[Lane]", job: Job, *, burst: bool = False) -> None:
     """Move decisions until there are none (`burst`) or for ever.
 
     Raises:
         redis.RedisError: what was not moved is still pending; calling again goes on.
     """
+    # Of several partitions none is waited for: a round of looks, then a short rest.
+    block_ms = 0 if burst or len(lanes) > 1 else _BLOCK_MS
     while True:
-        entries = [
-            entry for stale in consumer.stale(_BATCH) if (entry := consumer.claim(stale))
-        ] or consumer.read(_BATCH, 1 if burst else _BLOCK_MS)
-        for entry in entries:
-            enqueue(entry, consumer, keys, job)
-        if burst and not entries:
+        moved = sum(_relay_some(lane, job, block_ms) for lane in lanes)
+        if burst and not moved:
             return
+        if not moved and not block_ms:
+            time.sleep(_POLL)
 
 
-def enqueue(entry: "Entry", consumer: "Consumer", keys: "Keys", job: Job) -> bool:
+def _relay_some(lane: "Lane", job: Job, block_ms: int) -> int:
+    consumer = lane.consumer
+    entries = [
+        entry for stale in consumer.stale(_BATCH) if (entry := consumer.claim(stale))
+    ] or consumer.read(_BATCH, block_ms)
+    for entry in entries:
+        enqueue(entry, lane, job)
+    return len(entries)
+
+
+def enqueue(entry: "Entry", lane: "Lane", job: Job) -> bool:
     """Enqueue one held decision and acknowledge it, in one step.
 
     Returns:
@@ -104,11 +133,12 @@ def enqueue(entry: "Entry", consumer: "Consumer", keys: "Keys", job: Job) -> boo
     from streams.master import decision_of
     from streams.scripts import run
 
-    decision = decision_of(entry, consumer, keys)
+    decision = decision_of(lane, entry)
     if decision is None:
         return False
+    consumer = lane.consumer
     rq_job, names = _rq_job(consumer.client, job, decision.task_id, entry.fields[b"decision"])
-    mark = keys.relayed(consumer.group, decision.task_id)
+    mark = lane.keys.relayed(consumer.group, decision.task_id)
     moved = run(
         consumer.client,
         "relay",

@@ -42,7 +42,7 @@ def show(*, as_json: AsJson = False) -> None:
     from streams.control import read_config, read_log
 
     settings = read_settings()
-    with open_session(settings) as (client, keys):
+    with open_session(settings) as (client, keys, _):
         config = read_config(client, keys, settings.fresh_config)
         changes = list(islice(read_log(client, keys), _CHANGES))
     if as_json:
@@ -78,7 +78,7 @@ def set_percentage(
 
     settings = read_settings()
     defaults = settings.fresh_config
-    with open_session(settings) as (client, keys):
+    with open_session(settings) as (client, keys, _):
         config = set_config(
             client,
             keys,

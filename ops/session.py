@@ -19,10 +19,16 @@ if TYPE_CHECKING:
 
 
 class Session(NamedTuple):
-    """A connection and the names of this deployment's keys."""
+    """A connection and the names of this deployment's keys.
+
+    Attributes:
+        keys: for names that are the same in every partition.
+        parts: names of each partition; one where the queue is not partitioned.
+    """
 
     client: Redis
     keys: Keys
+    parts: tuple[Keys, ...]
 
 
 def read_settings() -> Settings:
@@ -49,13 +55,13 @@ def open_session(settings: Settings | None = None) -> Iterator[Session]:
 
     from streams.connect import connect
     from streams.errors import is_transient
-    from streams.keys import Keys
+    from streams.partitions import layout
 
     settings = settings or read_settings()
-    keys = Keys(prefix=settings.prefix, partition=settings.partition)
+    parts = layout(settings.prefix, settings.partitions)
     client = connect(settings.redis_url, data_dir=Path(settings.data_dir), role="cli")
     try:
-        yield Session(client, keys)
+        yield Session(client, parts[0], parts)
     except RedisError as error:
         kind = TransientError if is_transient(error) else FatalError
         raise kind(f"Redis: {error}") from error

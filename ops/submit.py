@@ -78,7 +78,7 @@ def _send_batch(session: "Session", batch: "Sequence[Given]", priority: str, *, 
     from contracts.encode import task_fields
     from contracts.errors import TransientError
 
-    client, keys = session
+    client, keys, _ = session
     streams = dict(zip(("high", "normal", "low"), keys.task_streams, strict=True))
     pipeline = client.pipeline(transaction=False)
     for given in batch:

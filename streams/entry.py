@@ -29,13 +29,13 @@ class Publish(Struct, frozen=True, gc=False):
     """Send a decision to its master and to the audit stream, then acknowledge.
 
     Attributes:
-        target: key of the master's stream.
+        master: name of the master whose queue it goes to.
         audit: the copy for `decisions`; the payload itself where there is nothing to leave out.
     """
 
     entry: Entry
     task_id: str
-    target: str
+    master: str
     payload: bytes
     audit: bytes
 
@@ -61,7 +61,7 @@ class Ack(Struct, frozen=True, gc=False):
 
 
 class Leave(Struct, frozen=True, gc=False):
-    """Leave it pending: its lease lapses and someone tries again, up to the delivery limit."""
+    """Hand it back: someone tries again after a growing wait, up to the delivery limit."""
 
     entry: Entry
 

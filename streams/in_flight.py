@@ -28,6 +28,7 @@ class InFlight:
         self.inbox: deque[list[Entry]] = deque()
         self.outbox: deque[Sequence[Settlement]] = deque()
         self._entries: dict[tuple[str, bytes], Entry] = {}
+        self._alone: object | None = None
         self._stopping = threading.Event()
         self._deadline = float("inf")
 
@@ -87,12 +88,40 @@ class InFlight:
         self._stopping.wait(seconds)
 
     def wait_for_room(self, most: int, seconds: float) -> bool:
-        """Wait until at most `most` entries are held; False on a stop or when time is up."""
+        """Wait until at most `most` entries are held and nobody works alone.
+
+        Returns:
+            False on a stop or when time is up.
+        """
         with self.changed:
-            room = self.changed.wait_for(lambda: len(self) <= most or self.stopping, seconds)
+            room = self.changed.wait_for(
+                lambda: (len(self) <= most and self._alone is None) or self.stopping, seconds
+            )
             return room and not self.stopping
 
     def wait_until_empty(self, seconds: float) -> bool:
         """Wait until nothing is held, or a stop; False when time is up."""
         with self.changed:
             return self.changed.wait_for(lambda: not self._entries or self.stopping, seconds)
+
+    def wait_alone(self, who: object, seconds: float) -> bool:
+        """Become the only one who adds entries, until `share`, or a stop; False if time is up."""
+        with self.changed:
+            free = self.changed.wait_for(
+                lambda: self._alone is None or self._alone is who or self.stopping, seconds
+            )
+            if free and not self.stopping:
+                self._alone = who
+            return free
+
+    def notify(self) -> None:
+        """Have everyone who waits look again."""
+        with self.changed:
+            self.changed.notify_all()
+
+    def share(self, who: object) -> None:
+        """End `wait_alone`, if it was reached."""
+        with self.changed:
+            if self._alone is who:
+                self._alone = None
+            self.changed.notify_all()

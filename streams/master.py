@@ -9,8 +9,10 @@ Any client in any language can do the same with XREADGROUP, XAUTOCLAIM, XADD and
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
+import time
 from typing import TYPE_CHECKING
 
 from redis.cluster import RedisCluster
@@ -22,11 +24,12 @@ from contracts.parse import parse_decision
 from streams.consumer import Consumer
 from streams.entry import Ack, Bury
 from streams.keys import Keys
+from streams.lane import Lane
 from streams.scripts import run
 from streams.settle import settle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from redis import Redis
 
@@ -34,10 +37,11 @@ if TYPE_CHECKING:
     from streams.entry import Entry, Settlement
 
 _BLOCK_MS = 1_000  # well below the socket timeout of 5 s
+_POLL = 0.02  # seconds between looks at several partitions: no server can block on all of them
 
 
 class Master:
-    """One member of a master's group.
+    """One member of a master's group, over every partition of its queue.
 
     A decision that is yielded and not reported stays with this member; once its lease lapses it is
     offered again, here or to another member. Work that may outlast the lease calls `renew`.
@@ -48,7 +52,7 @@ class Master:
         client: Redis,
         name: str,
         *,
-        keys: Keys | None = None,
+        keys: Keys | Sequence[Keys] | None = None,
         consumer: str | None = None,
         lease_ms: int = 60_000,
     ) -> None:
@@ -57,22 +61,23 @@ class Master:
         Args:
             client: connection to the queue's server.
             name: the master, for example `dev-master`.
-            keys: prefix and partition of this deployment.
+            keys: of this deployment, or of each of its partitions (`streams.partitions.layout`).
             consumer: name of this member, unique among living ones; host and process by default.
             lease_ms: a decision untouched for this long is offered to other members.
         """
         self.name = name
+        parts = [keys or Keys()] if isinstance(keys, Keys | None) else keys
+        member = consumer or f"{socket.gethostname()}-{os.getpid()}"
         self._client = client
-        self._keys = keys or Keys()
-        self._consumer = Consumer(
-            client=client,
-            streams=(self._keys.master(name),),
-            group=name,
-            name=consumer or f"{socket.gethostname()}-{os.getpid()}",
-            lease_ms=lease_ms,
-        )
-        self._held: dict[str, Entry] = {}
-        self._consumer.join()
+        self._outcomes = parts[0].outcomes
+        self._lanes = [
+            Lane(Consumer(client, (part.master(name),), name, member, lease_ms), part)
+            for part in parts
+        ]
+        self._held: dict[str, tuple[Lane, Entry]] = {}
+        self._turns = itertools.count()
+        for lane in self._lanes:
+            lane.consumer.join()
 
     def decisions(self, *, wait: bool = True) -> Iterator[Decision]:
         """Yield decisions one at a time: those whose lease lapsed first, then new ones.
@@ -84,13 +89,13 @@ class Master:
             redis.RedisError: the server could not be asked; calling again goes on.
         """
         while True:
-            entry = self._next(wait=wait)
-            if entry is None:
+            taken = self._next(wait=wait)
+            if taken is None:
                 if wait:
                     continue
                 return
-            if decision := decision_of(entry, self._consumer, self._keys):
-                self._held[decision.task_id] = entry
+            if decision := decision_of(*taken):
+                self._held[decision.task_id] = taken
                 yield decision
 
     def report(  # noqa: PLR0913 (the fields of an outcome)
@@ -124,7 +129,7 @@ class Master:
         Raises:
             redis.RedisError: unknown whether it was reported; calling again reports it once.
         """
-        entry = self._held[decision.task_id]
+        lane, entry = self._held[decision.task_id]
         message = Outcome(
             task_id=decision.task_id,
             master=self.name,
@@ -137,51 +142,65 @@ class Master:
         )
         fields = outcome_fields(message)
         in_cluster = isinstance(self._client, RedisCluster)
-        owner: list[str | bytes] = [self._consumer.group, self._consumer.name, entry.id]
+        owner: list[str | bytes] = [lane.consumer.group, lane.consumer.name, entry.id]
         if in_cluster:
-            if reported := self._consumer.owns(entry):
-                self._client.xadd(self._keys.outcomes, dict(fields.items()))
+            if reported := lane.consumer.owns(entry):
+                self._client.xadd(self._outcomes, dict(fields.items()))
                 reported = bool(run(self._client, "report", [entry.stream], owner))
         else:
             pairs = [part for pair in fields.items() for part in pair]
-            names = [entry.stream, self._keys.outcomes]
+            names = [entry.stream, self._outcomes]
             reported = bool(run(self._client, "report", names, [*owner, *pairs]))
         del self._held[decision.task_id]
         return reported
 
     def renew(self, decision: Decision) -> None:
         """Begin the lease of a decision anew; call it well within `lease_ms` during long work."""
-        self._consumer.renew([self._held[decision.task_id]])
+        lane, entry = self._held[decision.task_id]
+        lane.consumer.renew([entry])
 
     def acknowledge(self, decision: Decision) -> None:
         """Take a decision off the queue without reporting how it went."""
-        entry = self._held[decision.task_id]
-        _settle(Ack(entry), self._consumer, self._keys)
+        lane, entry = self._held[decision.task_id]
+        _settle(Ack(entry), lane)
         del self._held[decision.task_id]
 
     def give_back(self, decision: Decision) -> None:
         """Give a decision back unhandled: any member may take it at once."""
-        self._consumer.release([self._held.pop(decision.task_id)])
+        lane, entry = self._held.pop(decision.task_id)
+        lane.consumer.release([entry])
 
     def leave(self) -> None:
         """Leave the group; decisions that are still held here stay pending for others."""
-        self._consumer.leave()
+        for lane in self._lanes:
+            lane.consumer.leave()
 
-    def _next(self, *, wait: bool) -> Entry | None:
-        for stale in self._consumer.stale(1):
-            if entry := self._consumer.claim(stale):
-                return entry
-        block_ms = _BLOCK_MS if wait else 1
-        return next(iter(self._consumer.read(1, block_ms)), None)
+    def _next(self, *, wait: bool) -> tuple[Lane, Entry] | None:
+        """Take one decision, beginning with another partition each time."""
+        first = next(self._turns) % len(self._lanes)
+        lanes = self._lanes[first:] + self._lanes[:first]
+        block_ms = _BLOCK_MS if wait and len(lanes) == 1 else 0
+        for lane in lanes:
+            if entry := _take(lane.consumer, block_ms):
+                return lane, entry
+        if wait and not block_ms:
+            time.sleep(_POLL)
+        return None
 
 
-def decision_of(entry: Entry, consumer: Consumer, keys: Keys) -> Decision | None:
+def _take(consumer: Consumer, block_ms: int) -> Entry | None:
+    for stale in consumer.stale(1):
+        if entry := consumer.claim(stale):
+            return entry
+    return next(iter(consumer.read(1, block_ms)), None)
+
+
+def decision_of(lane: Lane, entry: Entry) -> Decision | None:
     """Read the decision in an entry of a master's stream; bury the entry if there is none.
 
     Args:
-        entry: held by `consumer`.
-        consumer: of the group that reads the master's stream.
-        keys: names the dead-letter stream.
+        lane: whose consumer holds the entry.
+        entry: of the master's stream.
 
     Raises:
         redis.RedisError: it could not be buried; it is still pending.
@@ -189,16 +208,16 @@ def decision_of(entry: Entry, consumer: Consumer, keys: Keys) -> Decision | None
     try:
         return parse_decision(entry.fields.get(b"decision", b""))
     except PoisonError as error:
-        _settle(Bury(entry, error.reason, error.detail), consumer, keys)
+        _settle(Bury(entry, error.reason, error.detail), lane)
         return None
 
 
-def _settle(settlement: Settlement, consumer: Consumer, keys: Keys) -> None:
+def _settle(settlement: Settlement, lane: Lane) -> None:
     settle(
-        consumer.client,
-        keys,
+        lane.consumer.client,
+        lane.keys,
         [settlement],
-        group=consumer.group,
-        consumer=consumer.name,
+        group=lane.consumer.group,
+        consumer=lane.consumer.name,
         window_ms=1,  # no task id is given, so none is remembered
     )

@@ -1,14 +1,10 @@
-"""Runs a consumer for real: reading, working and settling overlap, each on a thread of its own.
+"""Runs consumers for real: reading, working and settling overlap, each on threads of their own.
 
-    reader thread ──▶ inbox ──▶ your loop ──▶ outbox ──▶ settler thread
+    a reader thread a lane ──▶ inbox ──▶ your loop ──▶ outbox ──▶ settler thread
 
-The contract for the loop: take a batch from `batches`, hand what became of it to `settle`, in any
-order and as late as you like; leases are renewed meanwhile. A batch is as large as keeps its
-handling near `target_seconds`, so that little is held by a process that dies.
-
-What was delivered before is suspect, since it may be what killed its last worker. A suspect
-travels alone: it is claimed when nothing else is held here, and nothing else is read until it is
-settled. So a task that kills its workers takes no neighbour along and runs out of deliveries alone.
+The contract for the loop: take a batch from `batches`, hand what became of it to `settle` as a
+whole, as late as you like; leases are renewed meanwhile. A batch is as large as keeps its handling
+near `target_seconds`, so that little is held by a process that dies.
 """
 
 from __future__ import annotations
@@ -23,27 +19,23 @@ from contracts.errors import FatalError
 from streams._threads import watched
 from streams.errors import SERVER_TROUBLE
 from streams.in_flight import InFlight
+from streams.reader import Reader, backoff
 from streams.settle import settle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from redis import Redis
 
-    from streams.consumer import Consumer
     from streams.entry import Entry, Settlement
-    from streams.keys import Keys
+    from streams.lane import Lane
     from streams.settle import Verdict
 
 log = structlog.get_logger()
 
-_CLAIM_EVERY = 1.0  # seconds between looks for lapsed leases
-_BLOCK_MS = 500  # an idle reader still claims, renews and notices a stop this often
-_STALE_PAGE = 64
 _FIRST_PACE = 0.003  # seconds per entry, assumed until the first batch is handled
 _GOODBYE = 1.0  # seconds for the threads to end, and for what the server is told at the end
 _OUTBOX = 2  # one batch in the script, one ready
-_BACKOFF = (0.05, 2.0)  # seconds, first and largest, after an error of the server
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,47 +57,58 @@ class PumpSettings:
 
 @dataclass
 class Pump:
-    """Feeds one loop from a consumer, and settles what the loop returns.
+    """Feeds one loop from the lanes of a process, and settles what the loop returns.
 
     Attributes:
-        consumer: used by the reader thread alone.
+        lanes: each is read on a thread of its own.
         settler: connection used by the settler thread alone.
-        keys: where decisions and dead letters go.
         on_settled: told of every settled batch, on the settler thread.
-        connected: whether the last reading from the server went well.
+        may_read: whether new entries are wanted; asked before each reading.
     """
 
-    consumer: Consumer
+    lanes: Sequence[Lane]
     settler: Redis
-    keys: Keys
     settings: PumpSettings = field(default_factory=PumpSettings)
     on_settled: Callable[[Sequence[Settlement], Sequence[Verdict]], None] = lambda _batch, _v: None
+    may_read: Callable[[], bool] = lambda: True
 
     def __post_init__(self) -> None:
         self._flight = InFlight()
         self._failure: BaseException | None = None
         self._seconds_per_entry = _FIRST_PACE
-        self._newborn = True
-        # Leases are renewed between reads: a read must not take as long as a lease.
-        self._block_ms = max(1, min(_BLOCK_MS, self.consumer.lease_ms // 3))
-        self.connected = False
-        self._reader = watched(self._read_forever, "reader", self._fail)
+        self._lane_of = {stream: lane for lane in self.lanes for stream in lane.consumer.streams}
+        self._readers = [
+            Reader(
+                lane.consumer,
+                self._flight,
+                self._batch_size,
+                self.may_read,
+                self.settings.max_batch,
+            )
+            for lane in self.lanes
+        ]
+        self._reading = [watched(each.run, "reader", self._fail) for each in self._readers]
         self._settler = watched(self._settle_forever, "settler", self._fail)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the last reading of every lane went well."""
+        return all(reader.connected for reader in self._readers)
 
     def start(self) -> None:
         """Begin to read."""
-        self._reader.start()
-        self._settler.start()
+        for thread in (*self._reading, self._settler):
+            thread.start()
 
     def stop(self) -> None:
         """Ask for a drain: nothing more is read, what is held is handled and settled."""
         self._flight.stop(self.settings.drain_seconds)
 
     def batches(self, tick: Callable[[], None] = lambda: None) -> Iterator[list[Entry]]:
-        """Yield batches until the drain is done; `tick` runs at least once a second.
+        """Yield batches, each of one lane, until the drain is done; `tick` runs once a second.
 
         Raises:
-            FatalError: the reader or the settler met an error that is not the server's.
+            FatalError: a reader or the settler met an error that is not the server's.
         """
         flight = self._flight
         while not flight.overdue:
@@ -132,7 +135,7 @@ class Pump:
             flight.changed.notify_all()
 
     def close(self) -> None:
-        """Finish the drain: settle, give back what is left, leave the group.
+        """Finish the drain: settle, give back what is left, leave the groups.
 
         A server that hangs is not waited for: what is left is free once its lease has lapsed.
         """
@@ -142,7 +145,7 @@ class Pump:
             flight.changed.wait_for(lambda: not flight, flight.patience)
         flight.give_up()
         until = time.monotonic() + _GOODBYE
-        for thread in (self._reader, self._settler):
+        for thread in (*self._reading, self._settler):
             if thread.is_alive():
                 thread.join(max(0.0, until - time.monotonic()))
         left = flight.entries()
@@ -151,88 +154,18 @@ class Pump:
         goodbye.join(_GOODBYE)
 
     def _say_goodbye(self, left: Sequence[Entry]) -> None:
-        try:
-            self.consumer.release(left)
-            self.consumer.leave()
-        except SERVER_TROUBLE as error:
-            log.warning("left without goodbye", error=str(error), held=len(left))
+        for lane in self.lanes:
+            held = [each for each in left if each.stream in lane.consumer.streams]
+            try:
+                lane.consumer.release(held)
+                lane.consumer.leave()
+            except SERVER_TROUBLE as error:
+                log.warning("left without goodbye", error=str(error), held=len(held))
 
     def _fail(self, error: BaseException) -> None:
         with self._flight.changed:
             self._failure = error
             self._flight.changed.notify_all()
-
-    # -- reader thread ---------------------------------------------------------------------------
-
-    def _read_forever(self) -> None:
-        steps = self._steps()
-        backoff = _BACKOFF[0]
-        while not self._flight.stopping:
-            try:
-                next(steps)
-                self.connected, backoff = True, _BACKOFF[0]
-            except SERVER_TROUBLE as error:
-                self.connected = False
-                log.warning("cannot read", error=str(error), retry_in=backoff)
-                self._flight.pause(backoff)
-                backoff = min(2 * backoff, _BACKOFF[1])
-                steps = self._steps()
-        with self._flight.changed:
-            self._flight.changed.notify_all()
-
-    def _steps(self) -> Iterator[None]:
-        """Go one exchange with the server further at each step; begun anew after an error."""
-        self.consumer.join()
-        if self._newborn:
-            # What killed a namesake is suspect too: claimed below, one at a time.
-            self.consumer.disown()
-            self._newborn = False
-        else:
-            known = {(entry.stream, entry.id) for entry in self._flight.entries()}
-            self._hold(self.consumer.recover(known))
-        yield
-        claim_at = renew_at = time.monotonic()
-        while True:
-            now = time.monotonic()
-            if now >= renew_at:
-                self._renew()
-                renew_at = now + self.consumer.lease_ms / 3000
-            if now >= claim_at:
-                more = yield from self._claim_suspects()
-                claim_at = now if more else now + _CLAIM_EVERY
-            batch = self._batch_size()
-            if self._flight.wait_for_room(2 * batch, min(claim_at, renew_at) - time.monotonic()):
-                self._hold(self.consumer.read(batch, self._block_ms))
-            yield
-
-    def _claim_suspects(self) -> Generator[None, None, bool]:
-        """Take lapsed entries one at a time; returns whether there may be more."""
-        stale = self.consumer.stale(_STALE_PAGE)
-        for each in stale:
-            while not self._flight.wait_until_empty(self.consumer.lease_ms / 3000):
-                self._renew()
-                yield
-            entry = self.consumer.claim(each)
-            self._hold([entry] if entry else [])
-            yield
-        while stale and not self._flight.wait_until_empty(self.consumer.lease_ms / 3000):
-            self._renew()
-            yield
-        return len(stale) == _STALE_PAGE
-
-    def _hold(self, entries: list[Entry]) -> None:
-        if entries:
-            self._flight.add(entries, self.settings.max_batch)
-
-    def _renew(self) -> None:
-        old = time.perf_counter() - self.consumer.lease_ms / 6000
-        self.consumer.renew(self._flight.entries(older_than=old))
-
-    def _batch_size(self) -> int:
-        pace = self._seconds_per_entry
-        return max(1, min(self.settings.max_batch, int(self.settings.target_seconds / pace)))
-
-    # -- settler thread --------------------------------------------------------------------------
 
     def _settle_forever(self) -> None:
         flight = self._flight
@@ -242,38 +175,44 @@ class Pump:
                 if not flight.outbox:
                     return
                 batch = flight.outbox[0]
-            verdicts = self._settle(batch)
-            if not verdicts:
+            verdicts = self._settle(batch) if batch else []
+            if len(verdicts) != len(batch):
                 return
             flight.settled()
             self.on_settled(batch, verdicts)
 
     def _settle(self, batch: Sequence[Settlement]) -> Sequence[Verdict]:
-        backoff = _BACKOFF[0]
+        lane, waits = self._lane_of[batch[0].entry.stream], backoff()
         while not self._flight.overdue:
             try:
                 return settle(
                     self.settler,
-                    self.keys,
+                    lane.keys,
                     batch,
-                    group=self.consumer.group,
-                    consumer=self.consumer.name,
+                    group=lane.consumer.group,
+                    consumer=lane.consumer.name,
                     window_ms=self.settings.window_ms,
                 )
             except SERVER_TROUBLE as error:
-                log.warning("cannot settle", error=str(error), batch=len(batch), retry_in=backoff)
+                wait = next(waits)
+                log.warning("cannot settle", error=str(error), batch=len(batch), retry_in=wait)
                 with self._flight.changed:
-                    self._flight.changed.wait_for(lambda: self._flight.overdue, backoff)
-                backoff = min(2 * backoff, _BACKOFF[1])
+                    self._flight.changed.wait_for(lambda: self._flight.overdue, wait)
         return []
 
     def _drained(self) -> bool:
         return bool(self._failure) or (
-            self._flight.stopping and not self._reader.is_alive() and not self._flight
+            self._flight.stopping
+            and not self._flight
+            and all(reader.done for reader in self._readers)
         )
 
     def _nap(self) -> float:
         return min(1.0, self._flight.patience)
+
+    def _batch_size(self) -> int:
+        fitting = int(self.settings.target_seconds / self._seconds_per_entry)
+        return max(1, min(self.settings.max_batch, fitting) // len(self.lanes))
 
     def _learn_pace(self, seconds: float) -> None:
         self._seconds_per_entry += 0.2 * (seconds - self._seconds_per_entry)

@@ -26,7 +26,13 @@ if TYPE_CHECKING:
     from streams.keys import Keys
 
 Verdict = Literal["settled", "duplicate", "fenced", "blocked", "left"]
-_VERDICTS: dict[int, Verdict] = {1: "settled", 2: "duplicate", 3: "fenced", 4: "blocked"}
+_VERDICTS: dict[int, Verdict] = {
+    1: "settled",
+    2: "duplicate",
+    3: "fenced",
+    4: "blocked",
+    5: "left",
+}
 _BATCH = 256  # one script holds the server for 2.4 ms at this size
 
 
@@ -43,7 +49,7 @@ def settle(  # noqa: PLR0913 (a batch, and whose it is)
 
     Args:
         client: a connection to the server the entries came from.
-        keys: names the audit and dead-letter streams and the idempotency keys.
+        keys: of the partition the entries came from.
         batch: at most one settlement per entry; entries may come from several streams.
         group: consumer group of the entries.
         consumer: who must still own them.
@@ -52,7 +58,8 @@ def settle(  # noqa: PLR0913 (a batch, and whose it is)
     Returns:
         One verdict per settlement: `settled`; `duplicate` (dealt with before, now acknowledged);
         `fenced` (another consumer owns it now; nothing was done); `blocked` (the master's key
-        holds something else than a stream; still pending); `left` (it was to be left pending).
+        holds something else than a stream; handed back); `left` (handed back as asked). What was
+        handed back is still pending, for a consumer that lets it wait: see `Consumer.stale`.
 
     Raises:
         redis.RedisError: nothing is known about the batch; call again with the same batch.
@@ -65,14 +72,13 @@ def settle(  # noqa: PLR0913 (a batch, and whose it is)
             ((stream, each.entry.id), _VERDICTS[code])
             for each, code in zip(part, codes, strict=True)
         )
-    return [verdicts.get((each.entry.stream, each.entry.id), "left") for each in batch]
+    return [verdicts[each.entry.stream, each.entry.id] for each in batch]
 
 
 def _by_stream(batch: Sequence[Settlement]) -> Iterable[tuple[str, list[Settlement]]]:
     parts: dict[str, list[Settlement]] = {}
     for each in batch:
-        if not isinstance(each, Leave):
-            parts.setdefault(each.entry.stream, []).append(each)
+        parts.setdefault(each.entry.stream, []).append(each)
     for stream, part in parts.items():
         for start in range(0, len(part), _BATCH):
             yield stream, part[start : start + _BATCH]
@@ -88,7 +94,7 @@ def _arguments(
     for each in part:
         if isinstance(each, Publish):
             done.append(done_prefix + each.task_id)
-            target = targets.get(each.target) or targets.setdefault(each.target, len(targets) + 1)
+            target = targets.get(each.master) or targets.setdefault(each.master, len(targets) + 1)
             if each.audit is each.payload:
                 args += (each.entry.id, target, each.task_id, each.payload)
             else:
@@ -98,9 +104,10 @@ def _arguments(
                 done.append(done_prefix + each.task_id)
             args += (each.entry.id, "d" if each.task_id is None else "D", _letter(each))
         else:
-            args += (each.entry.id, "a")
+            args += (each.entry.id, "l" if isinstance(each, Leave) else "a")
     args[len(head)] = len(targets)
-    return [stream, keys.decisions, keys.dead, *targets, *done], args
+    queues = [keys.master(name) for name in targets]
+    return [stream, keys.decisions, keys.dead, *queues, *done], args
 
 
 def _letter(bury: Bury) -> bytes:

@@ -20,7 +20,9 @@ from router.rules import Rules
 from streams.connect import connect
 from streams.consumer import Consumer
 from streams.entry import Publish
-from streams.keys import WORKERS, Keys
+from streams.keys import WORKERS
+from streams.lane import Lane
+from streams.partitions import layout
 from streams.pump import Pump, PumpSettings
 from telemetry.health import Health
 from telemetry.logs import configure
@@ -54,7 +56,8 @@ def main() -> int:
     if settings.model_path:
         log.warning("MODEL_PATH is not used yet: this version routes by rules in both arms")
 
-    keys = Keys(settings.prefix, settings.partition)
+    parts = layout(settings.prefix, settings.partitions)
+    keys = parts[0]  # for names that have no partition
     masters = Masters.parse(settings.masters_text)
     rules = Rules.parse(settings.rules_text, masters)
     client = connect(settings.redis_url, data_dir=Path(settings.data_dir), role="worker")
@@ -78,7 +81,6 @@ def main() -> int:
     @lru_cache(maxsize=2)
     def handler(config: RolloutConfig) -> Handler:
         return Handler(
-            keys,
             Policy(masters, rules, None, config),
             retriever() if config.enable_rag else None,
             settings.max_deliveries,
@@ -91,12 +93,19 @@ def main() -> int:
         tally.update(verdicts)
         for each, verdict in zip(batch, verdicts, strict=True):
             if verdict == "blocked" and isinstance(each, Publish):
-                log.warning("left pending: no stream", key=each.target, task_id=each.task_id)
+                log.warning(
+                    "to be retried: the master's key holds no stream",
+                    master=each.master,
+                    task_id=each.task_id,
+                )
 
+    lanes = [
+        Lane(Consumer(client, part.task_streams, WORKERS, settings.name, settings.lease_ms), part)
+        for part in parts
+    ]
     pump = Pump(
-        Consumer(client, keys.task_streams, WORKERS, settings.name, settings.lease_ms),
+        lanes,
         client,
-        keys,
         PumpSettings(window_ms=1000 * settings.idempotency_seconds, max_batch=settings.batch_size),
         count,
     )
@@ -112,7 +121,7 @@ def main() -> int:
         signal.signal(number, lambda *_: threading.Thread(target=pump.stop).start())
     pump.start()
     chores.start()
-    log.info("reading", streams=keys.task_streams, name=settings.name)
+    log.info("reading", name=settings.name, partitions=settings.partitions)
     try:
         run(pump, lambda: handler(live.current), health.beat)
     finally:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from router.policy import Policy, Routing
     from streams.entry import Settlement
-    from streams.keys import Keys
 
     Embeddings = NDArray[np.float32]
 
@@ -48,11 +47,13 @@ class Context(Struct, frozen=True, gc=False):
 
     Attributes:
         generation: version of the index that was searched, if one was.
+        age_ms: how far that index may lag behind the files; None if nobody knows.
     """
 
     items: list[ContextItem]
     status: ContextStatus
     generation: str | None = None
+    age_ms: int | None = None
 
 
 class Retriever(Protocol):
@@ -90,7 +91,6 @@ class Handler:
         max_deliveries: an entry delivered more often is buried untouched.
     """
 
-    keys: Keys
     policy: Policy
     retriever: Retriever | None
     max_deliveries: int
@@ -152,7 +152,7 @@ class Handler:
             Publish(
                 work.entry,
                 decision.task_id,
-                self.keys.master(decision.selected_master),
+                decision.selected_master,
                 payload := encode_decision(decision),
                 encode_reference(decision, payload),
             )
@@ -209,6 +209,7 @@ def _decision(  # noqa: PLR0913, PLR0917 (a decision is where everything comes t
         config_version=config_version,
         fallback_reason=UNSET if routing.fallback_reason is None else routing.fallback_reason,
         shadow=UNSET if routing.shadow is None else routing.shadow,
+        index_age_ms=UNSET if context.age_ms is None else context.age_ms,
         traceparent=UNSET if task.traceparent is None else task.traceparent,
         tracestate=UNSET if task.tracestate is None else task.tracestate,
     )

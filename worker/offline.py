@@ -10,7 +10,6 @@ import msgspec
 from router.masters import Masters
 from router.policy import Policy
 from router.rules import Rules
-from streams.keys import Keys
 from worker.handle import Handler
 
 if TYPE_CHECKING:
@@ -43,6 +42,6 @@ def route_offline(
         from worker.context import open_retriever  # noqa: PLC0415 (FAISS and the encoder load only where used)
 
         retriever = open_retriever(settings, masters)
-    handler = Handler(Keys(), Policy(masters, rules, None, config), retriever, 1)
+    handler = Handler(Policy(masters, rules, None, config), retriever, 1)
     now = time.perf_counter()
     return handler.decide(tasks, [now] * len(tasks), [1] * len(tasks))

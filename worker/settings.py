@@ -12,7 +12,7 @@ from msgspec import Struct, field
 
 from contracts.errors import FatalError
 from contracts.messages import RolloutConfig
-from contracts.settings import Fraction, Port, Positive
+from contracts.settings import Fraction, Partitions, Port, Positive
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -21,11 +21,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     Percentage, switches and experiment hold until `control:rollout` says otherwise.
 
     Attributes:
+        partitions: how many the queue is cut into, the same for everybody; 0 is not at all.
         lease_ms: a worker silent for this long loses what it holds to another.
         max_deliveries: after this many an entry becomes a dead letter unhandled.
         idempotency_seconds: how long a task id is remembered as decided.
         context_chunks: places in the code attached to a decision at most.
         context_chars: characters of text per place at most.
+        index_age_s: context from an index that lags behind the files for longer is `limited`.
         health_host: address that `/livez` and `/readyz` answer at; `0.0.0.0` for probes from
             outside the container.
         health_port: and the port; 0 is off.
@@ -42,7 +44,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     redis_url: str | None = field(name="REDIS_URL", default=None)
     data_dir: str = field(name="CORTEX_DATA_DIR", default=".cortex")
     prefix: str = field(name="CORTEX_PREFIX", default="")
-    partition: str | None = field(name="CORTEX_PARTITION", default=None)
+    partitions: Partitions = field(name="CORTEX_PARTITIONS", default=0)
     experiment: str = field(name="CORTEX_EXPERIMENT", default="router")
     masters_file: str | None = field(name="CORTEX_MASTERS", default=None)
     rules_file: str | None = field(name="CORTEX_RULES", default=None)
@@ -58,6 +60,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     idempotency_seconds: Positive = field(name="WORKER_IDEMPOTENCY_S", default=600)
     context_chunks: Positive = field(name="WORKER_CONTEXT_CHUNKS", default=5)
     context_chars: Positive = field(name="WORKER_CONTEXT_CHARS", default=1_500)
+    index_age_s: Positive = field(name="WORKER_INDEX_AGE_S", default=60)
     health_host: str = field(name="WORKER_HEALTH_HOST", default="127.0.0.1")
     health_port: Port = field(name="WORKER_HEALTH_PORT", default=0)
     health_file: str | None = field(name="WORKER_HEALTH_FILE", default=None)

@@ -10,12 +10,18 @@
 --   "d":   XADD the payload (MessagePack array of field, value, ...) to dead
 --   "D":   the same for a task that has an id; uses a done key
 --   "a":   only acknowledge
--- Returns one code per entry: 1 settled, 2 duplicate, 3 fenced, 4 blocked (target is no stream).
+--   "l":   hand back for another try
+-- Returns one code per entry: 1 settled, 2 duplicate, 3 fenced, 4 blocked (target is no stream, and
+-- the entry handed back), 5 left.
+--
+-- What is handed back is pending for the consumer "retry", which nobody is: lua/stale.lua lets it
+-- wait for longer than what a dead worker held.
 --
 -- A script does not roll back, and XADD can be refused for lack of memory where XACK cannot: so
 -- types are checked before the first write and the acknowledgement comes last. The header makes
 -- the server refuse the whole script up front when it is out of memory.
-local SETTLED, DUPLICATE, FENCED, BLOCKED = 1, 2, 3, 4
+local SETTLED, DUPLICATE, FENCED, BLOCKED, LEFT = 1, 2, 3, 4, 5
+local RETRY = 'retry'
 local call = redis.call
 local group, consumer, window, targets = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local source, decisions, dead = KEYS[1], KEYS[2], KEYS[3]
@@ -66,10 +72,15 @@ local function finish(id, mark)
   return SETTLED
 end
 
+local function hand_back(id, code)
+  call('XCLAIM', source, group, RETRY, 0, id, 'JUSTID')
+  return code
+end
+
 local function publish(id, mark, target, task_id, payload, audit)
   local refused = refusal(id, mark)
   if refused then return refused end
-  if not writable[target] then return BLOCKED end
+  if not writable[target] then return hand_back(id, BLOCKED) end
   call('XADD', KEYS[3 + target], '*', 'task_id', task_id, 'decision', payload)
   call('XADD', decisions, '*', 'task_id', task_id, 'decision', audit)
   return finish(id, mark)
@@ -91,6 +102,9 @@ while at <= #ARGV do
   if not target then
     if action == 'a' then
       code = refusal(id) or finish(id)
+      at = at + 2
+    elseif action == 'l' then
+      code = refusal(id) or hand_back(id, LEFT)
       at = at + 2
     else
       code = bury(id, action == 'D' and marks, ARGV[at + 2])

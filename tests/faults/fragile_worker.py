@@ -13,6 +13,7 @@ from router.rules import Rules
 from streams.connect import connect
 from streams.consumer import Consumer
 from streams.keys import WORKERS, Keys
+from streams.lane import Lane
 from streams.pump import Pump
 from worker.handle import Handler
 from worker.loop import run
@@ -30,7 +31,7 @@ def main() -> None:
     settings, keys = Settings(), Keys()
     masters = Masters.parse(settings.masters_text)
     policy = Policy(masters, Rules.parse(settings.rules_text, masters), None, settings.fresh_config)
-    handler = Handler(keys, policy, None, settings.max_deliveries)
+    handler = Handler(policy, None, settings.max_deliveries)
 
     def handle(entries: Sequence[Entry]) -> Sequence[Settlement]:
         for entry in entries:
@@ -40,7 +41,8 @@ def main() -> None:
 
     client = connect(sys.argv[1])
     name = sys.argv[2] if sys.argv[2:] else settings.name
-    pump = Pump(Consumer(client, keys.task_streams, WORKERS, name, lease_ms=300), client, keys)
+    consumer = Consumer(client, keys.task_streams, WORKERS, name, lease_ms=300)
+    pump = Pump([Lane(consumer, keys)], client)
     pump.start()
     run(pump, lambda: handle, lambda: None)
 

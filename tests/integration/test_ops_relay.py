@@ -14,6 +14,7 @@ from ops.relay import Job, enqueue, job_id, relay
 from streams.connect import connect
 from streams.consumer import Consumer
 from streams.keys import Keys
+from streams.lane import Lane
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -62,10 +63,10 @@ def test_a_relay_that_slept_through_its_lease_moves_nothing(redis_client: Redis)
         time.sleep(0.001)
     taken = awake.claim(stale[0])
     assert taken is not None
-    assert not enqueue(held, asleep, KEYS, JOB)
-    assert enqueue(taken, awake, KEYS, JOB)
-    assert not enqueue(taken, awake, KEYS, JOB)
-    assert not enqueue(held, asleep, KEYS, JOB)
+    assert not enqueue(held, Lane(asleep, KEYS), JOB)
+    assert enqueue(taken, Lane(awake, KEYS), JOB)
+    assert not enqueue(taken, Lane(awake, KEYS), JOB)
+    assert not enqueue(held, Lane(asleep, KEYS), JOB)
     assert queued(redis_client) == ["t-1"]
 
 
@@ -73,7 +74,7 @@ def test_a_finished_and_expired_job_is_not_enqueued_again(redis_client: Redis) -
     consumer = member(redis_client, "relay")
     for _ in range(2):
         publish(redis_client, STREAM, [decision("t-1")])
-        relay(consumer, KEYS, JOB, burst=True)
+        relay([Lane(consumer, KEYS)], JOB, burst=True)
         work(redis_client)
         redis_client.delete("rq:job:t-1")
     assert queued(redis_client) == []
@@ -87,12 +88,12 @@ def test_after_the_window_a_waiting_job_is_kept_and_a_finished_one_runs_anew(
     mark = f"{STREAM}:relayed:t-1"
     for _ in range(2):
         publish(redis_client, STREAM, [decision("t-1")])
-        relay(consumer, KEYS, JOB, burst=True)
+        relay([Lane(consumer, KEYS)], JOB, burst=True)
         redis_client.delete(mark)
     assert queued(redis_client) == ["t-1"]
     work(redis_client)
     publish(redis_client, STREAM, [decision("t-1")])
-    relay(consumer, KEYS, JOB, burst=True)
+    relay([Lane(consumer, KEYS)], JOB, burst=True)
     assert queued(redis_client) == ["t-1"]
     assert RqJob.fetch("t-1", connection=redis_client, serializer=JSONSerializer).is_queued
 
@@ -103,10 +104,10 @@ def test_a_queue_key_of_another_type_loses_nothing(redis_client: Redis) -> None:
     consumer = member(redis_client, "relay")
     (entry,) = consumer.read(10, 1)
     with pytest.raises(Exception, match="not a list"):
-        enqueue(entry, consumer, KEYS, JOB)
+        enqueue(entry, Lane(consumer, KEYS), JOB)
     assert redis_client.xpending(STREAM, NAME)["pending"] == 1
     redis_client.delete(f"rq:queue:{NAME}")
-    assert enqueue(entry, consumer, KEYS, JOB)
+    assert enqueue(entry, Lane(consumer, KEYS), JOB)
 
 
 def test_a_malformed_decision_becomes_a_dead_letter(redis_client: Redis, redis_url: str) -> None:
@@ -130,7 +131,7 @@ def test_killed_again_and_again_it_enqueues_each_once(redis_client: Redis, redis
     assert goal <= len(queued(redis_client)) < total
     with connect(redis_url) as client:
         rescuer = member(client, "rescuer", lease_ms=1)
-        relay(rescuer, KEYS, JOB, burst=True)
+        relay([Lane(rescuer, KEYS)], JOB, burst=True)
     assert sorted(queued(redis_client)) == sorted(f"t-{number}" for number in range(total))
     assert redis_client.xpending(STREAM, NAME)["pending"] == 0
 

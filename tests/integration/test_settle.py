@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 from redis.exceptions import ResponseError
 
-from streams.consumer import Consumer
+from contracts.errors import FatalError
+from streams.consumer import RETRY, Consumer
 from streams.dead import decode_payload
 from streams.entry import Ack, Bury, Leave, Publish
 from streams.keys import Keys
 from streams.settle import settle
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import redis
 
+    from streams.consumer import Stale
     from streams.entry import Entry, Settlement
     from streams.settle import Verdict
 
 KEYS = Keys()
-MASTER = KEYS.master("dev")
+NAME = "dev"
+MASTER = KEYS.master(NAME)
 
 
 def consumer(client: redis.Redis, name: str = "a", lease_ms: int = 60_000) -> Consumer:
@@ -36,7 +43,7 @@ def submit(client: redis.Redis, *ids: str) -> None:
 
 def publish(entry: Entry) -> Publish:
     task_id = entry.fields[b"task_id"].decode()
-    return Publish(entry, task_id, MASTER, b'{"full":1}', b'{"audit":1}')
+    return Publish(entry, task_id, NAME, b'{"full":1}', b'{"audit":1}')
 
 
 def carry_out(client: redis.Redis, batch: list[Settlement], name: str = "a") -> list[Verdict]:
@@ -127,16 +134,84 @@ def test_what_is_left_stays_pending_and_what_is_acknowledged_does_not(
     )
 
 
-def test_a_master_key_of_another_type_blocks_only_its_own_tasks(redis_client: redis.Redis) -> None:
+def test_a_master_key_of_another_type_blocks_only_its_own_tasks(
+    redis_client: redis.Redis, eventually: Callable[..., None]
+) -> None:
     submit(redis_client, "t-1", "t-2")
     redis_client.set("master:odd", "not a stream")
     first, second = consumer(redis_client).read(10, 10)
-    odd = Publish(first, "t-1", "master:odd", b"{}", b"{}")
+    odd = Publish(first, "t-1", "odd", b"{}", b"{}")
 
     assert carry_out(redis_client, [odd, publish(second)]) == ["blocked", "settled"]
     assert ids(redis_client, KEYS.decisions) == ["t-2"]
     redis_client.delete("master:odd")
-    assert carry_out(redis_client, [odd]) == ["settled"]
+    assert carry_out(redis_client, [odd]) == ["fenced"]
+    again = take_when_free(consumer(redis_client, "b", lease_ms=50), eventually)
+    assert carry_out(redis_client, [Publish(again, "t-1", "odd", b"{}", b"{}")], "b") == ["settled"]
+
+
+def take_when_free(member: Consumer, eventually: Callable[..., None]) -> Entry:
+    found: list[Stale] = []
+    eventually(lambda: found.extend(member.stale(1)) or found)
+    entry = member.claim(found[0])
+    assert entry
+    return entry
+
+
+def test_what_is_handed_back_waits_twice_as_long_after_each_delivery(
+    redis_client: redis.Redis, eventually: Callable[..., None]
+) -> None:
+    submit(redis_client, "t-1")
+    lease_ms, waited = 100, []
+    for name in "abcd":
+        member = consumer(redis_client, name, lease_ms)
+        begun = time.monotonic()
+        entry = take_when_free(member, eventually) if waited else member.read(1, 10)[0]
+        waited.append(time.monotonic() - begun)
+        assert entry.attempt == len(waited)
+        assert carry_out(redis_client, [Leave(entry)], name) == ["left"]
+        (held,) = redis_client.xpending_range(KEYS.tasks, "workers", "-", "+", 9)
+        assert held["consumer"] == RETRY.encode()
+    assert waited[1] >= lease_ms / 1000
+    assert waited[2] >= 2 * lease_ms / 1000
+    assert waited[3] >= 4 * lease_ms / 1000
+
+
+def test_a_page_of_the_pending_list_at_a_time_finds_everything(redis_client: redis.Redis) -> None:
+    with redis_client.pipeline() as pipe:
+        for n in range(2_500):
+            pipe.xadd(KEYS.tasks, {"task_id": f"t-{n}", "description": "do it"})
+        pipe.execute()
+    consumer(redis_client, "dead").read(2_500, 10)
+    heir = consumer(redis_client, "heir", lease_ms=0)
+    found = heir.stale(400)
+    assert len(found) == 400
+    while heir.sweeping:
+        found += heir.stale(400)
+    assert len(set(found)) == len(found) == 2_500
+    fresh = consumer(redis_client, "fresh")
+    looks = 0
+    while fresh.stale(400) or fresh.sweeping:
+        looks += 1
+    assert looks == 2
+
+
+def test_no_consumer_may_take_the_name_of_the_one_that_waits(redis_client: redis.Redis) -> None:
+    with pytest.raises(FatalError, match="retry"):
+        consumer(redis_client, RETRY)
+
+
+def test_urgent_streams_come_first_and_none_starves(redis_client: redis.Redis) -> None:
+    high, normal, low = KEYS.task_streams
+    with redis_client.pipeline() as pipe:
+        for stream in KEYS.task_streams:
+            for n in range(640):
+                pipe.xadd(stream, {"task_id": f"{stream}-{n}", "description": "do it"})
+        pipe.execute()
+    member = Consumer(redis_client, KEYS.task_streams, "workers", "a")
+    member.join()
+    came = Counter(entry.stream for _ in range(64) for entry in member.read(10, 10))
+    assert came == {high: 480, normal: 120, low: 40}
 
 
 def test_a_broken_audit_stream_writes_nothing_at_all(redis_client: redis.Redis) -> None:

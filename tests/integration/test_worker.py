@@ -17,7 +17,9 @@ from streams.connect import connect
 from streams.consumer import Consumer
 from streams.control import read_log, set_config
 from streams.keys import WORKERS, Keys
+from streams.lane import Lane
 from streams.master import Master
+from streams.partitions import layout, partition_of
 from streams.pump import Pump, PumpSettings
 from tests.malformed import CASES, TOLERATED
 from tests.system import RULES_ONLY, running, spawn, terminate, wait_until
@@ -224,7 +226,7 @@ def test_a_short_lease_is_kept_while_the_reader_waits_for_more(redis_client: red
         return Consumer(redis_client, KEYS.task_streams, WORKERS, name, lease_ms=200)
 
     redis_client.xadd(KEYS.tasks, {"task_id": "t-0", "description": "fix it"})
-    pump = Pump(member("slow"), redis_client, KEYS)
+    pump = Pump([Lane(member("slow"), KEYS)], redis_client)
     pump.start()
     assert next(pump.batches())
     until = time.monotonic() + 1.5
@@ -234,10 +236,12 @@ def test_a_short_lease_is_kept_while_the_reader_waits_for_more(redis_client: red
     pump.close()
 
 
-def test_a_worker_of_one_partition_of_a_cluster(
+def test_a_worker_of_two_partitions_of_a_cluster(
     make_server: Callable[..., Server], tmp_path: Path
 ) -> None:
-    port, bus, keys = free_port(), free_port(), Keys(partition="3")
+    port, bus = free_port(), free_port()
+    parts = layout("", 2)
+    keys = parts[0]
     cluster = ("--bind", "127.0.0.1", "--cluster-enabled", "yes", "--cluster-port", str(bus))
     with connect(make_server(None, "--port", str(port), *cluster).url) as node:
         node.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
@@ -247,18 +251,32 @@ def test_a_worker_of_one_partition_of_a_cluster(
     url = f"redis+cluster://127.0.0.1:{port}"
     with connect(url) as client:
         for n in range(100):
-            client.xadd(keys.tasks, {"task_id": f"t-{n % 90}", "description": "fix it"})
-        client.xadd(keys.tasks, {"task_id": "t-90"})
+            task_id = f"t-{n % 90}"
+            part = parts[partition_of(task_id, 2)]
+            client.xadd(part.tasks, {"task_id": task_id, "description": "fix it"})
+        for part in parts:
+            client.xadd(part.tasks, {"task_id": "t-90"})
         half = {"percentage": "0.5"}
         set_config(client, keys, expected_version=0, changes=half, who="test", why="to see it")
         assert [change.after for change in read_log(client, keys)] == [half]
-        worker = spawn("worker", cwd=tmp_path, REDIS_URL=url, CORTEX_PARTITION="3", **RULES_ONLY)
+        worker = spawn("worker", cwd=tmp_path, REDIS_URL=url, CORTEX_PARTITIONS="2", **RULES_ONLY)
         with running([worker]):
-            wait_until(lambda: client.xlen(keys.dead) == 1, 20, "everything settled")
+            wait_until(
+                lambda: all(client.xlen(part.dead) for part in parts), 20, "everything settled"
+            )
             assert terminate(worker) == 0
-        decided = [orjson.loads(fields[b"decision"]) for _, fields in client.xrange(keys.decisions)]
-        assert len(decided) == 90
-        master = Master(client, str(decided[0]["selected_master"]), keys=keys)
-        first = next(master.decisions(wait=False))
-        assert [master.report(first, "success"), client.xlen(keys.outcomes)] == [True, 1]
+        decided = [
+            orjson.loads(fields[b"decision"])
+            for part in parts
+            for _, fields in client.xrange(part.decisions)
+        ]
+        assert sorted(each["task_id"] for each in decided) == sorted(f"t-{n}" for n in range(90))
+        assert all(client.xlen(part.decisions) for part in parts)
+        name = str(decided[0]["selected_master"])
+        master = Master(client, name, keys=parts)
+        taken = list(master.decisions(wait=False))
+        assert {each.task_id for each in taken} == {
+            each["task_id"] for each in decided if each["selected_master"] == name
+        }
+        assert [master.report(taken[-1], "success"), client.xlen(keys.outcomes)] == [True, 1]
         assert {each["config_version"] for each in decided} == {1}
