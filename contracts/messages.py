@@ -77,6 +77,8 @@ class Decision(Struct, frozen=True, kw_only=True):
         fallback_reason: why treatment was routed by rules; absent when nothing fell back.
         scores: probability per master; sums to 1.
         propensity: probability with which the policy chose `selected_master`.
+        index_age_ms: how far the searched index may lag behind the files; absent where no indexer
+            has said.
         latency_ms: from the entry's arrival in the worker to the decision.
         attempt: 1 for the first delivery.
         extra: every field this version does not know (only on decisions read from the wire).
@@ -104,6 +106,7 @@ class Decision(Struct, frozen=True, kw_only=True):
     config_version: Count
     fallback_reason: str | UnsetType = UNSET
     shadow: Shadow | UnsetType = UNSET
+    index_age_ms: Count | UnsetType = UNSET
     traceparent: str | UnsetType = UNSET
     tracestate: str | UnsetType = UNSET
     extra: dict[str, Any] | UnsetType = UNSET

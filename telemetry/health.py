@@ -33,12 +33,14 @@ class Health:
     Attributes:
         status: what `/readyz` reports; the process is ready when every value is true.
         file: touched at most once a second while the loop turns; for probes that look at files.
+        details: what `/readyz` says besides; no value of it makes the process unready.
         stale_seconds: without a beat for this long the process counts as hung.
         clock: seconds that never go back.
     """
 
     status: Callable[[], Mapping[str, bool]]
     file: Path | None = None
+    details: Callable[[], Mapping[str, object]] = dict
     stale_seconds: float = 30.0
     clock: Callable[[], float] = time.monotonic
     _last: float = field(init=False)
@@ -96,15 +98,17 @@ def _handler(health: Health) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             status: Mapping[str, bool]
+            details: Mapping[str, object] = {}
             if self.path == "/livez":
                 status = {"alive": health.alive}
             elif self.path == "/readyz":
                 status = {"alive": health.alive, **health.status()}
+                details = health.details()
             else:
                 self.send_error(HTTPStatus.NOT_FOUND)
                 return
             good = all(status.values())
-            body = orjson.dumps({"ok": good, **status})
+            body = orjson.dumps({"ok": good, **status, **details})
             self.send_response(HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import structlog
 
+from contracts.errors import TransientError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
@@ -30,14 +32,16 @@ CREATE INDEX IF NOT EXISTS embedding_used ON embedding (used);
 """
 _KEYS_PER_QUERY = 500  # SQLite's oldest limit on parameters is 999
 _BUSY_SECONDS = 1.0
+_LENGTH_TOLERANCE = 0.01  # of a squared length; float32 needs a thousandth of it
 _REFRESH_NS = 60 * 10**9  # a hit is noted once a minute at most: reading should not mean writing
 
 
 class CachedEncoder:
     """An `Encoder` that asks another one only for texts it has not seen.
 
-    Vectors are rounded to float16 on the way in, so a hit equals a miss exactly. Several processes
-    may share the file. Trouble with it costs hits, never an error. About 1 KB an entry.
+    Vectors are rounded to float16 on the way in, so a hit equals a miss exactly; what is not a
+    vector is refused there, so that it spoils neither cache nor index. Several processes may share
+    the file. Trouble with it costs hits, never an error. About 1 KB an entry.
 
     Attributes:
         hits: texts answered without encoding, repetitions within one call included.
@@ -84,6 +88,7 @@ class CachedEncoder:
             that precision.
 
         Raises:
+            TransientError: the encoder returned something else than vectors of length 1.
             CortexError: what the encoder behind raises.
         """
         keys = [self._key(text) for text in texts]
@@ -91,7 +96,7 @@ class CachedEncoder:
             known = self._get(list(dict.fromkeys(keys)))
             missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
             if missing:
-                fresh = self._encoder.encode(list(missing.values())).astype("<f2")
+                fresh = self._encode(list(missing.values()))
                 new = {key: row.tobytes() for key, row in zip(missing, fresh, strict=True)}
                 self._put(new)
                 known |= new
@@ -106,6 +111,16 @@ class CachedEncoder:
             if self._connection is not None:
                 self._connection.close()
             self._connection = None
+
+    def _encode(self, texts: list[str]) -> NDArray[np.float16]:
+        vectors = np.asarray(self._encoder.encode(texts))
+        if vectors.shape != (len(texts), self.dim):
+            message = f"the encoder returned {vectors.shape} for {len(texts)} x {self.dim}"
+            raise TransientError(message)
+        lengths = np.einsum("ij,ij->i", vectors, vectors)
+        if not (np.abs(lengths - 1) < _LENGTH_TOLERANCE).all():  # NaN is near nothing
+            raise TransientError("the encoder returned rows that are no vectors of length 1")
+        return vectors.astype("<f2")
 
     def _key(self, text: str) -> bytes:
         named = f"{self._encoder.identity}\0{text}"

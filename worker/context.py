@@ -1,26 +1,35 @@
-"""Context from the live index: the encoder, the collections, and the threads that follow them."""
+"""Context from the live index: the encoder and the collections, and what becomes of their faults.
+
+Whatever fails, decisions go on: without an embedding a search is by words alone (`limited`), and
+without an index there is no context (`unavailable`).
+"""
 
 from __future__ import annotations
 
-import threading
-import time
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 import structlog
 from msgspec import UNSET
 
-from contracts.errors import CortexError, TransientError
+from contracts.errors import TransientError
 from contracts.messages import ContextItem
+from telemetry.complaint import Complaint
 from vectors.collection import Collection
+from vectors.currency import read_age
 from vectors.embedding_cache import CachedEncoder
 from vectors.encoder import open_encoder
 from vectors.follow import Follower
 from vectors.log import OtherEncoder
+from worker.following import LiveCollection
+from worker.guard import Guard
 from worker.handle import Context
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from redis import Redis
 
@@ -33,49 +42,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-_POLL_MS = 500
-_RETRY_SECONDS = 0.5
 _CATCH_UP_SECONDS = 3.0
 _CACHED_TEXTS = 4096  # tasks repeat themselves; 1.5 KB each
-
-
-@dataclass(frozen=True, slots=True)
-class LiveCollection:
-    """A collection and, where there is a queue, what keeps it level with the log."""
-
-    collection: Collection
-    follower: Follower | None
-
-    def catch_up(self, seconds: float) -> None:
-        """Apply what was published so far, for at most `seconds`."""
-        deadline = time.monotonic() + seconds
-        try:
-            while self.follower and self.follower.poll() and time.monotonic() < deadline:
-                pass
-        except (TransientError, OtherEncoder) as error:
-            log.warning("index behind", collection=self.collection.name, error=str(error))
-
-    def follow(self) -> None:
-        """Apply what the indexers publish, for as long as the process lives."""
-        complaint = ""
-        while self.follower is not None:
-            try:
-                self.follower.poll(_POLL_MS)
-                complaint = ""
-            except (TransientError, OtherEncoder) as error:
-                if str(error) != complaint:
-                    complaint = str(error)
-                    log.warning("index behind", collection=self.collection.name, error=complaint)
-                threading.Event().wait(_RETRY_SECONDS)
-            except CortexError:
-                log.exception("index no longer followed", collection=self.collection.name)
-                self.follower.stale = True
-                return
-
-    @property
-    def stale(self) -> bool:
-        """Whether what it says may be outdated."""
-        return self.follower is not None and self.follower.stale
+_AT_ONCE = 32  # texts per guarded call, so that a large batch is not taken for a hang
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +55,8 @@ class IndexRetriever:
         wanted: collections by master.
         chunks: places per task at most.
         chars: characters of text per place at most.
+        encoding: guards the encoder.
+        searching: guards the index.
     """
 
     encoder: Encoder
@@ -93,24 +64,50 @@ class IndexRetriever:
     wanted: dict[str, tuple[str, ...]]
     chunks: int
     chars: int
+    encoding: Guard
+    searching: Guard
+    _unsound: Complaint = field(
+        default_factory=lambda: Complaint("searching by words alone", "searching by vectors again")
+    )
 
     def embed(self, texts: Sequence[str]) -> Embeddings | None:
         """Embed texts; None if the encoder fails."""
-        try:
-            return self.encoder.encode(texts)
-        except Exception:
-            log.exception("cannot embed", texts=len(texts))
-            return None
+        parts = []
+        for part in _slices(len(texts)):
+            embedded = self.encoding.call(partial(self.encoder.encode, texts[part]))
+            if embedded is None:
+                return None
+            parts.append(embedded)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def retrieve(
         self, texts: Sequence[str], embeddings: Embeddings | None, masters: Sequence[str]
     ) -> list[Context]:
         """Search every text in its master's collections; by words alone without embeddings."""
-        try:
-            return self._retrieve(texts, embeddings, masters)
-        except Exception:
-            log.exception("cannot retrieve", texts=len(texts))
-            return [Context([], "unavailable")] * len(texts)
+        contexts: list[Context] = []
+        for part in _slices(len(texts)):
+            vectors = None if embeddings is None else embeddings[part]
+            work = partial(self._retrieve, texts[part], vectors, masters[part])
+            contexts += self.searching.call(work) or map(self._nothing, masters[part])
+        return contexts
+
+    def report(self) -> dict[str, dict[str, object]]:
+        """Of each collection: how old it may be, in seconds, and whether that is too old."""
+        return {
+            name: {"age_s": each.age_s and round(each.age_s, 1), "outdated": each.stale}
+            for name, each in self.live.items()
+        }
+
+    def close(self) -> None:
+        """End every thread behind this as soon as it is free."""
+        self.encoding.close()
+        self.searching.close()
+        for each in self.live.values():
+            each.stop()
+
+    def _nothing(self, master: str) -> Context:
+        searched = [self.live[name] for name in self.wanted[master]]
+        return Context([], "unavailable", None, _age_ms(searched))
 
     def _retrieve(
         self, texts: Sequence[str], embeddings: Embeddings | None, masters: Sequence[str]
@@ -130,22 +127,48 @@ class IndexRetriever:
     ) -> list[Context]:
         searched = [self.live[name] for name in names]
         generation = ",".join(each.collection.generation for each in searched)
+        age = _age_ms(searched)
         if not any(each.collection.chunk_count for each in searched):
-            return [Context([], "unavailable", generation)] * len(texts)
-        limited = vectors is None or any(each.stale for each in searched)
+            return [Context([], "unavailable", generation, age)] * len(texts)
+        stale = any(each.stale for each in searched)
+        found, by_vectors = self._hits(searched, texts, vectors)
+        return [
+            self._context(hits, generation, age, limited=stale or not by_vectors) for hits in found
+        ]
+
+    def _hits(
+        self, searched: Sequence[LiveCollection], texts: Sequence[str], vectors: Embeddings | None
+    ) -> tuple[list[list[Hit]], bool]:
+        """Search by vectors where that gives scores that are numbers; says whether it did."""
+        if vectors is not None:
+            found = self._ranked(searched, texts, vectors)
+            if _is_sound(found):
+                self._unsound.did_not_happen()
+                return found, True
+            self._unsound.happened(error="scores of the index are not numbers")
+        found = self._ranked(searched, texts, None)
+        if not _is_sound(found):
+            raise TransientError("scores of the index are not numbers")
+        return found, False
+
+    def _ranked(
+        self, searched: Sequence[LiveCollection], texts: Sequence[str], vectors: Embeddings | None
+    ) -> list[list[Hit]]:
         per_collection = [
             each.collection.search_batch(texts, vectors, self.chunks) for each in searched
         ]
         return [
-            self._context([hit for hits in of_text for hit in hits], generation, limited=limited)
+            [hit for hits in of_text for hit in hits]
             for of_text in zip(*per_collection, strict=True)
         ]
 
-    def _context(self, hits: list[Hit], generation: str, *, limited: bool) -> Context:
+    def _context(
+        self, hits: list[Hit], generation: str, age_ms: int | None, *, limited: bool
+    ) -> Context:
         best = sorted(hits, key=lambda hit: -hit.score)[: self.chunks]
         items = [self._item(hit) for hit in best]
         status: ContextStatus = "limited" if limited else "ok" if items else "empty"
-        return Context(items, status, generation)
+        return Context(items, status, generation, age_ms)
 
     def _item(self, hit: Hit) -> ContextItem:
         return ContextItem(
@@ -174,19 +197,34 @@ def open_retriever(
     Raises:
         FatalError: the encoder or a snapshot cannot be used at all.
     """
-    encoder = CachedEncoder(open_encoder(settings.encoder), None, max_entries=_CACHED_TEXTS)
-    names = dict.fromkeys(name for master in masters.all for name in master.collections)
+    engine = open_encoder(settings.encoder)
+    encoder = CachedEncoder(engine, None, max_entries=_CACHED_TEXTS)
     live = {}
-    for name in names:
-        collection = _open(settings, name, encoder)
-        follower = None
-        if keys is not None and client is not None:
-            follower = Follower(client, collection, settings.store, keys.vectors(name))
-        live[name] = LiveCollection(collection, follower)
+    for name in dict.fromkeys(name for master in masters.all for name in master.collections):
+        live[name] = _follow(_open(settings, name, encoder), settings, keys, client)
         live[name].catch_up(_CATCH_UP_SECONDS)
-        threading.Thread(target=live[name].follow, name=f"follow-{name}", daemon=True).start()
-    wanted = {master.name: master.collections for master in masters.all}
-    return IndexRetriever(encoder, live, wanted, settings.context_chunks, settings.context_chars)
+        live[name].start()
+    return IndexRetriever(
+        encoder,
+        live,
+        {master.name: master.collections for master in masters.all},
+        settings.context_chunks,
+        settings.context_chars,
+        Guard("encoder", lambda: engine.encode(["are you there"])),
+        Guard("index", lambda: _search_all(live)),
+    )
+
+
+def _follow(
+    collection: Collection, settings: Settings, keys: Keys | None, client: Redis | None
+) -> LiveCollection:
+    if keys is None or client is None:
+        return LiveCollection(collection)
+    log_key = keys.vectors(collection.name)
+    follower = Follower(client, collection, settings.store, log_key)
+    return LiveCollection(
+        collection, follower, lambda: read_age(client, log_key), settings.index_age_s
+    )
 
 
 def _open(settings: Settings, name: str, encoder: Encoder) -> Collection:
@@ -195,3 +233,23 @@ def _open(settings: Settings, name: str, encoder: Encoder) -> Collection:
     except (TransientError, OtherEncoder) as error:
         log.warning("starting from an empty collection", collection=name, reason=str(error))
         return Collection.empty(name, encoder.dim, encoder.identity)
+
+
+def _search_all(live: Mapping[str, LiveCollection]) -> None:
+    for each in live.values():
+        towards = np.eye(1, each.collection.dim, dtype=np.float32)[0]
+        each.collection.search("are you there", towards)
+
+
+def _slices(count: int) -> Iterator[slice]:
+    return (slice(start, start + _AT_ONCE) for start in range(0, count, _AT_ONCE))
+
+
+def _is_sound(found: Sequence[Sequence[Hit]]) -> bool:
+    return all(math.isfinite(hit.score) for hits in found for hit in hits)
+
+
+def _age_ms(searched: Sequence[LiveCollection]) -> int | None:
+    """Age of the oldest, rounded down; None if nothing is known of any."""
+    ages = [age for each in searched if (age := each.age_s) is not None]
+    return int(1000 * max(ages)) if ages else None

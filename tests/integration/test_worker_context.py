@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 from indexer_trees import KEYS, HashEncoder, open_indexer, put, source, write
 
-from contracts.errors import FatalError
 from contracts.settings import load
 from indexer.snapshots import Snapshots
 from router.masters import Masters
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from worker.context import IndexRetriever
 
 ASKED = "compute first_0"
+OURS = ("follow-", "guard-")
 
 
 def status(retriever: IndexRetriever) -> str:
@@ -50,16 +50,13 @@ def worker(
         opened.append(context.open_retriever(settings, masters, KEYS, redis_client))
         return opened[-1]
 
-    def end(*_args: object) -> int:
-        raise FatalError("the test is over")
-
     yield open_one
-    for live in (live for retriever in opened for live in retriever.live.values()):
-        monkeypatch.setattr(live.follower, "poll", end)
-    followers = [thread for thread in threading.enumerate() if thread.name.startswith("follow-")]
-    for thread in followers:
+    for retriever in opened:
+        retriever.close()
+    threads = [each for each in threading.enumerate() if each.name.startswith(OURS)]
+    for thread in threads:
         thread.join(10)
-    assert not any(thread.is_alive() for thread in followers)
+    assert not any(thread.is_alive() for thread in threads)
 
 
 def test_a_worker_with_a_new_encoder_waits_for_its_index_and_one_with_the_old_says_so(

@@ -177,6 +177,7 @@ decisions = st.builds(
     config_version=counts,
     fallback_reason=names | st.just(UNSET),
     shadow=st.builds(Shadow, selected_master=names, confidence=probabilities) | st.just(UNSET),
+    index_age_ms=counts | st.just(UNSET),
     traceparent=traces | st.just(UNSET),
     tracestate=st.just("vendor=1") | st.just(UNSET),
     extra=unknown(Decision, json_values).map(lambda extra: extra or UNSET),

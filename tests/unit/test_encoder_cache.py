@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contracts.errors import TransientError
 from vectors.embedding_cache import CachedEncoder
 
 if TYPE_CHECKING:
@@ -184,3 +185,27 @@ def test_an_error_of_the_encoder_is_the_callers() -> None:
 
     with pytest.raises(ArithmeticError):
         CachedEncoder(Broken(), None).encode(["a"])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        np.full((1, 16), np.nan, np.float32),
+        np.full((1, 16), np.inf, np.float32),
+        np.zeros((1, 16), np.float32),
+        np.eye(2, 16, dtype=np.float32),
+        np.eye(1, 15, dtype=np.float32),
+        np.ones(16, np.float32),
+    ],
+)
+def test_what_is_no_vector_is_refused_and_not_remembered(wrong: NDArray[np.float32]) -> None:
+    class Confused(HashEncoder):
+        def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            return wrong if not self.encoded else super().encode(texts)
+
+    encoder = Confused()
+    cached = CachedEncoder(encoder, None)
+    with pytest.raises(TransientError, match="the encoder returned"):
+        cached.encode(["a"])
+    encoder.encoded.append("well again")
+    assert np.isfinite(cached.encode(["a"])).all()

@@ -149,3 +149,10 @@ def test_a_file_that_cannot_be_touched_is_said_in_one_line(tmp_path: Path) -> No
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(FatalError, match=r"^health: cannot touch .*/file/alive: "):
         Health(dict, tmp_path / "file" / "alive").beat()
+
+
+def test_details_are_told_and_make_nothing_unready() -> None:
+    with served(Health(lambda: {"queue": True}, details=lambda: {"index": {"age_s": 99}})) as ask:
+        body = {"ok": True, "alive": True, "queue": True, "index": {"age_s": 99}}
+        assert ask("/readyz") == (200, body)
+        assert ask("/livez") == (200, {"ok": True, "alive": True})
