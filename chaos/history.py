@@ -31,7 +31,7 @@ class History:
     """What a producer saw, kept in memory and in a log of its own.
 
     The log has one line per verdict, `<verdict> <task id>`; the last one of an id counts, except
-    that an id the server once confirmed, or may have taken, never becomes a failed one.
+    that what was once confirmed stays so, and that what may have been taken never becomes failed.
     """
 
     def __init__(self, log: Path | None = None) -> None:
