@@ -14,6 +14,7 @@ import structlog
 from contracts.settings import load, redacted
 from indexer.apply import Indexer
 from indexer.commit import Ledger
+from indexer.currency import Currency
 from indexer.handle import Handler
 from indexer.settings import Settings
 from indexer.snapshots import Snapshots
@@ -72,8 +73,13 @@ def main() -> int:
     )
     if settings.health_port:
         health.serve(settings.health_port, settings.health_host)
+
+    def beat() -> None:
+        health.beat()
+        currency.say_if_due()
+
     indexers = {
-        name: Indexer(root, settings.rules, ledgers[name], encoder, health.beat)
+        name: Indexer(root, settings.rules, ledgers[name], encoder, beat)
         for name, root in sources.items()
     }
     snapshots = [
@@ -89,11 +95,12 @@ def main() -> int:
     ]
     kept = list(zip(indexers.values(), snapshots, strict=True))
     upkeep = Upkeep(client, keys, kept, settings.reconcile_interval_s)
+    currency = Currency(client, keys, tuple(sources), lambda: upkeep.reconciled)
     handle = Handler(indexers, settings.max_deliveries)
 
     def tick() -> None:
-        health.beat()
         upkeep()
+        beat()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: threading.Thread(target=pump.stop).start())

@@ -36,12 +36,14 @@ class Upkeep:
 
     Attributes:
         reconcile_interval_s: how often index and disk are compared; the first time at once.
+        reconciled: whether they were, so that nothing that changed before is unknown.
     """
 
     client: Redis
     keys: Keys
     kept: Sequence[tuple[Indexer, Snapshots]]
     reconcile_interval_s: float
+    reconciled: bool = field(init=False, default=False)
     _reconcile_at: float = 0.0
     _trim_at: float = 0.0
     _complaint: str = field(default="")
@@ -62,6 +64,7 @@ class Upkeep:
             for indexer, _ in self.kept:
                 self._reconcile(indexer)
             self._reconcile_at = time.monotonic() + self.reconcile_interval_s
+            self.reconciled = True
         if now >= self._trim_at:
             trim_settled(self.client, [self.keys.files])
             remove_idle_consumers(self.client, self.keys.files, INDEXERS)
