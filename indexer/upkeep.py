@@ -13,8 +13,7 @@ from contracts.errors import TransientError
 from indexer.reconcile import reconcile
 from indexer.scan import Tree
 from indexer.watch import publish_changes
-from streams.housekeeping import remove_idle_consumers, trim_settled
-from streams.keys import INDEXERS
+from streams.housekeeping import remove_silent_consumers, trim_settled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +66,7 @@ class Upkeep:
             self.reconciled = True
         if now >= self._trim_at:
             trim_settled(self.client, [self.keys.files])
-            remove_idle_consumers(self.client, self.keys.files, INDEXERS)
+            remove_silent_consumers(self.client, self.keys.files)
             self._trim_at = now + _TRIM_SECONDS
         for _, snapshots in self.kept:
             snapshots.write_if_due()

@@ -23,6 +23,7 @@ from streams.entry import Publish
 from streams.keys import WORKERS
 from streams.lane import Lane
 from streams.partitions import layout
+from streams.pressure import Pressure
 from streams.pump import Pump, PumpSettings
 from telemetry.health import Health
 from telemetry.logs import configure
@@ -99,6 +100,12 @@ def main() -> int:
                     task_id=each.task_id,
                 )
 
+    pressure = Pressure(
+        client,
+        [part.master(name) for part in parts for name in masters.names],
+        stop=settings.pause_at,
+        resume=settings.resume_below,
+    )
     lanes = [
         Lane(Consumer(client, part.task_streams, WORKERS, settings.name, settings.lease_ms), part)
         for part in parts
@@ -108,17 +115,27 @@ def main() -> int:
         client,
         PumpSettings(window_ms=1000 * settings.idempotency_seconds, max_batch=settings.batch_size),
         count,
+        pressure.may_read,
     )
-    chores = Chores(client, keys, masters.names, settings.decisions_days)
+    chores = Chores(
+        client,
+        parts,
+        masters.names,
+        pressure,
+        settings.decisions_days,
+        settings.decisions_max,
+    )
     health = Health(
         lambda: {"queue": pump.connected, "context": "context" not in faults},
         Path(settings.health_file) if settings.health_file else None,
+        lambda: {"reading": pressure.detail},
     )
     if settings.health_port:
         health.serve(settings.health_port, settings.health_host)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: threading.Thread(target=pump.stop).start())
+    pressure.start()
     pump.start()
     chores.start()
     log.info("reading", name=settings.name, partitions=settings.partitions)
@@ -127,6 +144,7 @@ def main() -> int:
     finally:
         pump.close()
         chores.stop()
+        pressure.stop()
         live.stop()
         log.info("stopped", **tally)
     return 0

@@ -32,7 +32,10 @@ class Settings(Struct, frozen=True, kw_only=True):
             outside the container.
         health_port: and the port; 0 is off.
         health_file: touched every second while the loop turns.
-        decisions_days: how long the audit stream keeps what every group has read.
+        decisions_days: how long `decisions` and `outcomes` keep what every group has read.
+        decisions_max: most entries that either keeps of it, in each partition.
+        pause_at: share of the server's `maxmemory` at which nothing more is read.
+        resume_below: share below which reading goes on.
     """
 
     ab_test_percentage: Fraction = field(name="AB_TEST_PERCENTAGE", default=0.0)
@@ -65,6 +68,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     health_port: Port = field(name="WORKER_HEALTH_PORT", default=0)
     health_file: str | None = field(name="WORKER_HEALTH_FILE", default=None)
     decisions_days: Positive = field(name="WORKER_DECISIONS_DAYS", default=7)
+    decisions_max: Positive = field(name="WORKER_DECISIONS_MAX", default=1_000_000)
+    pause_at: Fraction = field(name="WORKER_PAUSE_AT", default=0.80)
+    resume_below: Fraction = field(name="WORKER_RESUME_BELOW", default=0.75)
     log_level: str = field(name="LOG_LEVEL", default="info")
 
     @property
