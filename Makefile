@@ -2,11 +2,10 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
-CODE := contracts telemetry streams vectors router worker indexer ops
 # One OpenMP thread per process: several processes share the machine, and more threads slow all of them.
 export OMP_NUM_THREADS := 1
 
-.PHONY: demo test lint types imports pytest bench bench-peers install clean
+.PHONY: demo test lint types imports pytest chaos soak bench bench-peers install clean
 
 demo: $(INSTALLED)
 	$(VENV)/bin/cortex demo
@@ -32,8 +31,22 @@ types: $(INSTALLED)
 imports: $(INSTALLED)
 	$(VENV)/bin/lint-imports
 
-pytest: $(INSTALLED)
+pytest: $(INSTALLED) .servers/.installed
 	$(PYTHON) -m pytest
+
+# The whole fault matrix, then the simulation; a seed is printed, SEED=N plays it again.
+chaos: $(INSTALLED) .servers/.installed
+	$(PYTHON) -m chaos $(if $(SEED),--seed $(SEED))
+	$(PYTHON) -m chaos.simulation --seeds 5000
+
+soak: $(INSTALLED)
+	$(PYTHON) -m chaos.soak --minutes 30 $(if $(SEED),--seed $(SEED))
+
+# Further servers to test against, as far as they can be had.
+.servers/.installed: deploy/test-servers.sh | $(INSTALLED)
+	mkdir -p .servers
+	deploy/test-servers.sh $(PYTHON)
+	touch $@
 
 bench: $(INSTALLED)
 	$(PYTHON) -m bench.run
@@ -47,4 +60,4 @@ bench-peers: $(INSTALLED) .venv-peers/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-peers .servers .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-import os
-import signal
-import subprocess
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
-from streams import _embedded_guard as guard
+from chaos.servers import Server
 from streams import embedded
 from streams.connect import connect
 
@@ -51,51 +48,6 @@ def eventually() -> Callable[..., None]:
     return wait
 
 
-class Server:
-    """A server of a test's own, without a guard: kill it and start it as you like.
-
-    Its data survives `kill` and `stop` and is there again after `start`.
-    """
-
-    def __init__(self, directory: Path, *options: str) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
-        self.socket = embedded.make_socket_path(directory)
-        self.url = f"unix://{self.socket}"
-        self._command = [*embedded.server_command(directory, self.socket), *options]
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
-
-    def start(self) -> None:
-        """Start, and wait until it answers with its data loaded."""
-        self._process = subprocess.Popen(
-            self._command,
-            # Safe here: tests start servers from the main thread, whose death it is tied to.
-            preexec_fn=functools.partial(guard.die_with_parent, os.getpid()),  # noqa: PLW1509
-        )
-        deadline = time.monotonic() + 15
-        while not guard.answers(str(self.socket)):
-            assert self._process.poll() is None, f"server ended: {self._process.returncode}"
-            assert time.monotonic() < deadline, "server does not answer"
-            time.sleep(0.01)
-
-    def kill(self) -> None:
-        """`kill -9`, and wait until it is gone."""
-        self._end(signal.SIGKILL)
-
-    def stop(self) -> None:
-        """End in good order, and wait until it is gone."""
-        self._end(signal.SIGTERM)
-
-    def _end(self, how: signal.Signals) -> None:
-        if self._process is not None:
-            self._process.send_signal(how)
-            self._process.wait(timeout=15)
-
-
 @pytest.fixture
 def make_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """Factory of running servers: `make_server(directory=None, *options_of_the_server)`."""
@@ -104,9 +56,7 @@ def make_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     def make(directory: Path | None = None, *options: str) -> Server:
         server = Server(directory or tmp_path / f"server{len(servers)}", *options)
         servers.append(server)
-        server.start()
-        return server
+        return stack.enter_context(server)
 
-    yield make
-    for server in servers:
-        server.kill()
+    with ExitStack() as stack:
+        yield make

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.conftest import Server
+    from chaos.servers import Server
 
 
 def free_port() -> int:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     import redis
 
+    from chaos.servers import Server
     from streams.entry import Entry
-    from tests.conftest import Server
 
 KEYS = Keys()
 

@@ -14,7 +14,7 @@ from streams.pressure import Pressure, memory_share
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.conftest import Server
+    from chaos.servers import Server
 
 QUEUE = Keys().master("dev")
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     import redis
 
-    from tests.conftest import Server
+    from chaos.servers import Server
 
 KEYS = Keys()
 

@@ -1,0 +1,23 @@
+"""The bounded part of the fault matrix: every row once, smaller, and what ever failed again."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from chaos.__main__ import failed_before
+from chaos.matrix import Row, play
+from chaos.rows import ROWS
+
+PLAYED = [(row, seed) for row in ROWS for seed in [None, *failed_before(row.name)]]
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(("row", "seed"), PLAYED, ids=lambda each: getattr(each, "name", each))
+def test_what_was_promised_holds_under(row: Row, seed: int | None) -> None:
+    seed = random.randrange(2**32) if seed is None else seed
+    played = play(row, seed, full=False)
+    again = f"python -m chaos --bounded --row {row.name} --seed {seed}"
+    said = "\n".join(played.result.violations)
+    assert played.result.passed, f"{row.promise}\n{played.result}\n{said}\nagain: {again}"
