@@ -120,7 +120,7 @@ class Server:
         """
         if self.alive:
             raise FatalError(f"the server in {self.directory} is running already")
-        self._process = subprocess.Popen(  # noqa: S603 - a server found by chaos.binaries
+        self._process = subprocess.Popen(
             self._command(),
             env=os.environ | self.env,
             stdout=subprocess.DEVNULL,
