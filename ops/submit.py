@@ -7,12 +7,12 @@ import typer
 from ops.options import AsJson
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from ops.session import Session
-    from ops.tasks import Given
+    from ops.tasks import Given, Priority
+    from streams.producer import Producer, Submission, Verdict
 
-_BATCH = 500  # tasks per exchange
+_BATCH = 5_000  # tasks between two steps of the progress bar
 _AGAIN = "submitting the same ids again within the idempotency window doubles nothing"
 
 
@@ -32,16 +32,26 @@ def submit(  # noqa: PLR0913 - one per option
     priority: Annotated[
         Literal["high", "normal", "low"], typer.Option(help="For tasks that do not say.")
     ] = "normal",
+    backlog: Annotated[
+        int | None,
+        typer.Option(min=1, help="Wait while so many tasks wait or are worked on already."),
+    ] = None,
+    wait: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="How long; 0 fails at once.")
+    ] = 60.0,
+    confirm: Annotated[
+        int, typer.Option(min=0, help="Count only what so many replicas have as submitted.")
+    ] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Push tasks: one TEXT, or a file of them. Prints their ids.
+    """Push tasks: one TEXT, or a file of them. Prints the ids of those that are in the queue.
 
     All tasks are checked before the first is sent. Nothing is sent twice by itself; submitting the
     same ids again within the idempotency window is safe.
     """
-    from ops.output import print_json, print_line
     from ops.session import open_session
     from ops.tasks import Given, read_tasks, single_task
+    from streams.producer import Producer
 
     if text is not None and file is None:
         tasks = [Given(single_task(text, task_id=task_id, metadata=metadata), None)]
@@ -52,56 +62,62 @@ def submit(  # noqa: PLR0913 - one per option
             "give either TEXT, with --id and --metadata if you like, or --file"
         )
     with open_session() as session:
-        _send(session, tasks, priority)
-    if as_json:
-        ids = [given.task.task_id for given in tasks]
-        print_json({"submitted": len(ids), "task_ids": ids})
-    else:
-        for given in tasks:
-            print_line(given.task.task_id)
+        producer = Producer(
+            session.client,
+            session.parts,
+            backlog_limit=backlog,
+            patience=wait,
+            confirm_replicas=confirm,
+        )
+        _report(tasks, _send(producer, tasks, priority), as_json=as_json)
 
 
-def _send(session: "Session", tasks: "Sequence[Given]", priority: str) -> None:
+def _send(
+    producer: "Producer", tasks: "Sequence[Given]", priority: "Priority"
+) -> "dict[int, Submission]":
+    """Send tasks until some are not accepted; returns what became of each that was sent."""
     from ops.output import progress_bar
 
+    done: dict[int, Submission] = {}
     with progress_bar("Submitting") as update:
-        for start in range(0, len(tasks), _BATCH):
-            _send_batch(session, tasks[start : start + _BATCH], priority, sent=start)
-            update(start, len(tasks))
+        for each, part in _batches(tasks, priority):
+            submissions = producer.submit([tasks[index].task for index in part], each)
+            done.update(zip(part, submissions, strict=True))
+            update(len(done), len(tasks))
+            if any(submission.verdict != "ok" for submission in submissions):
+                break
+    return done
 
 
-def _send_batch(session: "Session", batch: "Sequence[Given]", priority: str, *, sent: int) -> None:
-    """Send some tasks. A reply that is lost is not asked for again: that would add tasks twice."""
-    from redis.exceptions import ConnectionError as RedisConnectionError
-    from redis.exceptions import TimeoutError as RedisTimeoutError
+def _batches(
+    tasks: "Sequence[Given]", priority: "Priority"
+) -> "Iterator[tuple[Priority, Sequence[int]]]":
+    """Yield a priority and the indexes of some tasks that have it, the most urgent first."""
+    from streams.producer import PRIORITIES
 
-    from contracts.encode import task_fields
+    for each in PRIORITIES:
+        indexes = [i for i, given in enumerate(tasks) if (given.priority or priority) == each]
+        for start in range(0, len(indexes), _BATCH):
+            yield each, indexes[start : start + _BATCH]
+
+
+def _report(tasks: "Sequence[Given]", done: "dict[int, Submission]", *, as_json: bool) -> None:
+    """Print what is in the queue; what is not, or may not be, is an error."""
     from contracts.errors import TransientError
+    from ops.output import print_json, print_line
 
-    client, keys, _ = session
-    streams = dict(zip(("high", "normal", "low"), keys.task_streams, strict=True))
-    pipeline = client.pipeline(transaction=False)
-    for given in batch:
-        stream = streams[given.priority or priority]
-        pipeline.xadd(stream, dict(task_fields(given.task).items()))
-    try:
-        replies = pipeline.execute(raise_on_error=False)
-    except (RedisConnectionError, RedisTimeoutError) as error:
-        raise TransientError(
-            f"the reply was lost ({error}): {sent} tasks submitted, unknown for {len(batch)}, "
-            f"{_AGAIN}: {_ids(batch)}"
-        ) from error
-    refused = [
-        (given, reply)
-        for given, reply in zip(batch, replies, strict=True)
-        if isinstance(reply, Exception)
-    ]
-    if refused:
-        raise TransientError(
-            f"{sent + len(batch) - len(refused)} tasks submitted, then refused ({refused[0][1]}), "
-            f"{_AGAIN}: {_ids([given for given, _reply in refused])}"
-        )
-
-
-def _ids(batch: "Sequence[Given]") -> str:
-    return " ".join(given.task.task_id for given in batch)
+    ids: dict[Verdict, list[str]] = {"ok": [], "failed": [], "unknown": []}
+    for index, given in enumerate(tasks):
+        ids[done[index].verdict if index in done else "failed"].append(given.task.task_id)
+    if as_json:
+        found = {"submitted": len(ids["ok"]), "task_ids": ids["ok"]}
+        print_json(found | {"failed": ids["failed"], "unknown": ids["unknown"]})
+    else:
+        for task_id in ids["ok"]:
+            print_line(task_id)
+    if left := ids["unknown"] + ids["failed"]:
+        why = next(each.error for each in done.values() if each.verdict != "ok")
+        counts = [f"{len(ids['ok'])} tasks submitted"]
+        counts += [f"unknown for {len(ids['unknown'])}"] if ids["unknown"] else []
+        counts += [f"not submitted {len(ids['failed'])}"] if ids["failed"] else []
+        raise TransientError(f"{', '.join(counts)} ({why}); {_AGAIN}: {' '.join(left)}")

@@ -94,6 +94,43 @@ def test_a_lost_reply_names_the_ids_and_sends_nothing_again(
     assert redis_client.xlen("tasks") == 1
 
 
+def test_a_refusal_says_what_is_in_the_queue_and_what_is_not(
+    redis_client: Redis, redis_url: str
+) -> None:
+    redis_client.set("tasks", "no stream")
+    lines = '{"description": "x", "task_id": "a", "priority": "high"}\n'
+    lines += '{"description": "x", "task_id": "b"}\n'
+    lines += '{"description": "x", "task_id": "c", "priority": "low"}\n'
+    done = cortex(redis_url, "submit", "--file", "-", "--json", stdin=lines)
+    assert done.returncode == 1
+    assert json.loads(done.stdout) == {
+        "submitted": 1,
+        "task_ids": ["a"],
+        "failed": ["b", "c"],
+        "unknown": [],
+    }
+    assert "1 tasks submitted, not submitted 2 (WRONGTYPE" in done.stderr
+    assert done.stderr.endswith("doubles nothing: b c\n")
+    assert not redis_client.exists("tasks:low")
+
+
+def test_a_full_queue_is_said_so(redis_client: Redis, redis_url: str) -> None:
+    lines = "".join(f'{{"description": "x", "task_id": "t-{n}"}}\n' for n in range(5))
+    limited = ("submit", "--file", "-", "--backlog", "3", "--wait", "0")
+    done = cortex(redis_url, *limited, stdin=lines)
+    assert (done.returncode, done.stdout) == (1, "t-0\nt-1\nt-2\n")
+    assert "(the backlog is 3 tasks, its limit 3)" in done.stderr
+    assert done.stderr.endswith("doubles nothing: t-3 t-4\n")
+    assert redis_client.xlen("tasks") == 3
+
+
+def test_what_no_replica_has_is_not_counted(redis_client: Redis, redis_url: str) -> None:
+    done = cortex(redis_url, "submit", "x", "--id", "t-1", "--confirm", "1")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "unknown for 1 (only 0 of 1 replicas confirmed it)" in done.stderr
+    assert redis_client.xlen("tasks") == 1
+
+
 class Proxy:
     """Passes one connection at a time to a server, until the client sends `cut_after`."""
 
