@@ -56,6 +56,7 @@ class Worker:
         self._outbox: deque[list[Settlement]] = deque()
         self._newborn = True
         self._retrying = False
+        self._handed_back = 0
         self._reading = self._read_forever()
 
     @property
@@ -67,13 +68,13 @@ class Worker:
         """Go one exchange further; raises CrashError where that ends the process."""
         if self.leaving:
             self._say_goodbye()
-        elif self._world.chance.randrange(3):
+        elif self._world.chance.randrange(2):
             try:
                 next(self._reading)
             except SERVER_TROUBLE as error:
                 self._note("cannot read", error)
                 self._reading = self._read_forever()
-        else:
+        elif self._world.chance.randrange(2):  # otherwise it is still busy handling
             self.work()
 
     def work(self) -> bool:
@@ -87,16 +88,15 @@ class Worker:
         return True
 
     def sweep(self) -> bool:
-        """Take and handle all there is, as the one worker left; returns whether there was any."""
-        self.consumer.join()
+        """Take and handle all there is, as the one worker left; returns whether some is to come."""
+        self._handed_back = 0
         for each in self.consumer.stale(100):
             if entry := self.consumer.claim(each):
                 self._hold("claims", [entry])
         self._hold("reads", self.consumer.read(100, 0))
-        found = bool(self._held)
         while self.work():
             pass
-        return found
+        return bool(self._handed_back)
 
     # -- the reader ------------------------------------------------------------------------------
 
@@ -113,10 +113,10 @@ class Worker:
             if renewed < self._world.clock:
                 self._renew()
                 renewed = self._world.clock
-            elif self._world.chance.randrange(3):
-                self._read()
-            else:
+            elif not self._held and self._world.chance.randrange(2):
                 yield from self._claim()
+            else:
+                self._read()
             yield
 
     def _read(self) -> None:
@@ -131,6 +131,7 @@ class Worker:
                 return
             if entry := self.consumer.claim(each):
                 self._hold("claims", [entry])
+                self._world.wake_one()
 
     def _renew(self) -> None:
         ours = [entry for batch in self._batches() for entry in batch]
@@ -175,6 +176,7 @@ class Worker:
         self._outbox.popleft()
         for each, verdict in zip(batch, verdicts, strict=True):
             self._note("settles", _task(each.entry), type(each).__name__, verdict)
+            self._handed_back += verdict in {"left", "blocked"}
             until = self._held.pop((each.entry.stream, each.entry.id))
             if verdict == "fenced" and self._world.clock < until and not retrying:
                 self._world.found.append(f"robbed within its lease: {_task(each.entry)}")

@@ -16,11 +16,11 @@ from streams.keys import WORKERS, Keys
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_MOVES = 100
+_MOVES = 180
 _PATIENCE = 12  # rounds in which what is left must be settled: deliveries, and waits in between
 _KINDS: tuple[Kind, ...] = (
     *("crash before", "crash after", "request lost", "refused"),
-    *("reply lost", "reply lost"),
+    *("request lost", "reply lost", "reply lost", "reply lost"),
 )
 _LONG = 1_000  # ticks: no run is that long
 
@@ -72,6 +72,12 @@ class World:
         """Add a line to the trace."""
         self.trace.append(words)
 
+    def wake_one(self) -> None:
+        """Wake a worker that sleeps, most likely: something was claimed, this is the worst time."""
+        sleepers = [each for each in self._workers if self.clock < each.wakes]
+        if sleepers and self.chance.randrange(4):
+            sleepers[0].wakes = self.clock
+
     def run(self) -> None:
         """Play all of it, until everything must have been settled."""
         self.transport.fate = None
@@ -92,11 +98,11 @@ class World:
 
     def _turn(self) -> None:
         what = self.chance.random()
-        if what < 0.08:  # noqa: PLR2004 - the odds stand here
+        if what < 0.05:  # noqa: PLR2004 - the odds stand here
             self._pass_time(self.chance.choice((1, 1, 1, 3)))
-        elif what < 0.15:  # noqa: PLR2004 - as above
+        elif what < 0.1:  # noqa: PLR2004 - as above
             self._strike()
-        elif what < 0.38:  # noqa: PLR2004 - as above
+        elif what < 0.25:  # noqa: PLR2004 - as above
             self._move_other()
         else:
             self._move_worker()
@@ -138,7 +144,7 @@ class World:
             self._others.remove(other)
 
     def _tempt(self) -> None:
-        if not self.chance.randrange(7):
+        if not self.chance.randrange(10):
             self.transport.fate = Fate(
                 self.chance.choice(_KINDS), self.chance.choice((0, 0, 1, 2, 4))
             )
@@ -181,6 +187,7 @@ class World:
     def _drain(self) -> None:
         for job in (self._routing, self._taking):
             worker = self._born(job)
+            worker.consumer.join()
             for _ in range(_PATIENCE):
                 self._pass_time(LEASE + 1)
                 if not worker.sweep():
