@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import redis
 from redis.backoff import NoBackoff
-from redis.cluster import ClusterNode, RedisCluster
+from redis.cluster import ClusterNode
 from redis.exceptions import RedisClusterException
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
@@ -17,6 +17,7 @@ from redis.sentinel import Sentinel
 
 from contracts.errors import FatalError
 from streams._waiting import attempts
+from streams.cluster import Cluster
 from streams.embedded import GuardedConnection
 from streams.errors import is_transient
 from streams.url import Address, parse, redact
@@ -54,7 +55,7 @@ def connect(
     Returns:
         A synchronous client that replies in bytes and never repeats a command on its own: whether a
         command whose reply was lost was carried out is for the caller to find out. For a cluster,
-        a `RedisCluster`, which takes the same commands.
+        a `RedisCluster` (`streams.cluster`), which takes the same commands.
 
     Raises:
         FatalError: malformed address, nothing there, or access denied; one line that says what was
@@ -120,7 +121,7 @@ def _client(address: Address, options: Options) -> redis.Redis:
     if address.kind == "cluster":
         # Redirections are followed all the same: a redirected command was not carried out.
         nodes = [ClusterNode(*host) for host in address.hosts]  # type: ignore[no-untyped-call] # redis-py
-        cluster = RedisCluster(startup_nodes=nodes, retry=_no_retry(), **options)
+        cluster = Cluster(startup_nodes=nodes, retry=_no_retry(), **options)
         return cast("redis.Redis", cluster)  # the same commands, by another class
     ((host, port),) = address.hosts
     return redis.Redis(host=host, port=port, db=address.db, retry=_no_retry(), **options)

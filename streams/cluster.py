@@ -1,0 +1,54 @@
+"""redis-py's client of a cluster, less what makes one node's trouble that of all others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from redis.cluster import PRIMARY, ClusterNode, RedisCluster
+from redis.exceptions import RedisClusterException
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_READS = frozenset({"XREAD", "XREADGROUP"})
+_STREAMS = (b"STREAMS", "STREAMS")
+
+
+class Cluster(RedisCluster):
+    """A client that finds its way without asking, and follows wherever it is sent.
+
+    redis-py 8.1 asks one node, always the same, where the keys of each XREADGROUP stand: two
+    exchanges more for each reading, and while that node hangs nobody reads anywhere. And it fails
+    with an AttributeError when a slot moves to a node that it has not heard of: to any new one, as
+    a node without slots is not in the table of slots.
+    """
+
+    def determine_slot(self, *args: Any) -> int | None:  # noqa: ANN401 - any command
+        """Return the slot of a command's keys; None where it has none.
+
+        Raises:
+            RedisClusterException: they do not share one.
+        """
+        if args[0] not in _READS:
+            return super().determine_slot(*args)  # type: ignore[no-untyped-call, no-any-return] # redis-py
+        slots = {self.keyslot(key) for key in _streams(args)}  # type: ignore[no-untyped-call] # redis-py
+        if len(slots) != 1:
+            raise RedisClusterException(f"{args[0]}: its streams are in {len(slots)} slots")
+        return int(slots.pop())
+
+    def get_node(
+        self, host: str | None = None, port: int | None = None, node_name: str | None = None
+    ) -> ClusterNode | None:
+        """Return a node; one that is known by name alone is taken to be there."""
+        node: ClusterNode | None = super().get_node(host, port, node_name)  # type: ignore[no-untyped-call] # redis-py
+        if node or not node_name:
+            return node
+        host, _, digits = node_name.rpartition(":")
+        new = ClusterNode(host, int(digits), PRIMARY)  # type: ignore[no-untyped-call] # redis-py
+        return self.nodes_manager.nodes_cache.setdefault(node_name, new)
+
+
+def _streams(args: Sequence[Any]) -> Sequence[Any]:
+    """`… STREAMS key … id …`: keys are the first half of what comes last."""
+    first = next(at for at, word in enumerate(args) if word in _STREAMS) + 1
+    return args[first : first + (len(args) - first) // 2]
