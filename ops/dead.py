@@ -1,4 +1,8 @@
-"""`cortex dead`: look at dead letters, put them back, or delete them."""
+"""`cortex dead`: look at dead letters, put them back, or delete them.
+
+A dead letter is known by its id in the dead-letter stream; where the queue has partitions, followed
+by `@` and the partition's tag, since each has a stream of its own.
+"""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,7 +11,11 @@ import typer
 from ops.options import AsJson
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from contracts.messages import DeadLetter
     from ops.session import Session
+    from streams.keys import Keys
 
 app = typer.Typer(no_args_is_help=True, help="Look at dead letters, replay or purge them.")
 
@@ -31,10 +39,9 @@ def list_letters(
 
     from ops.output import print_json, print_table
     from ops.session import open_session
-    from streams.dead import list_dead
 
-    with open_session() as (client, keys, _):
-        letters = list(islice(list_dead(client, keys, reason=reason), limit))
+    with open_session() as session:
+        letters = list(islice(_letters(session, reason), limit))
     if as_json:
         print_json([{"id": entry_id, "letter": letter} for entry_id, letter in letters])
         return
@@ -65,8 +72,8 @@ def show(entry_id: EntryId, *, as_json: AsJson = False) -> None:
     from ops.session import open_session
     from streams.dead import show_dead
 
-    with open_session() as (client, keys, _):
-        letter = show_dead(client, keys, entry_id)
+    with open_session() as session:
+        letter = show_dead(session.client, *_find(session, entry_id))
     if letter is None:
         raise FatalError(f"no dead letter {entry_id}")
     if as_json:
@@ -86,22 +93,22 @@ def replay(
     reason: Reason = None,
     as_json: AsJson = False,
 ) -> None:
-    """Put dead letters back on the stream they came from, with their original fields."""
+    """Put dead letters back on the stream they came from, with their original fields.
+
+    Each goes back once, however often and by however many this is asked for.
+    """
     from contracts.errors import FatalError
     from ops.output import print_json, print_line
     from ops.session import open_session
-    from streams.dead import replay_dead
 
+    results: dict[str, str] = {}
     with open_session() as session:
-        results = {
-            each: replay_dead(*session[:2], each)
-            for each in _chosen(session, entry_id, reason, every=every)
-        }
+        for each in _chosen(session, entry_id, reason, every=every):
+            results[each] = _replay(session, each)
+            if not as_json:
+                print_line(f"{each} {results[each]}")
     if as_json:
         print_json(results)
-    else:
-        for each, result in results.items():
-            print_line(f"{each} {result}")
     if refused := [each for each, result in results.items() if result != "replayed"]:
         raise FatalError(f"not replayed: {', '.join(refused)}")
 
@@ -120,7 +127,11 @@ def purge(
     from streams.dead import purge_dead
 
     with open_session() as session:
-        count = purge_dead(*session[:2], _chosen(session, entry_id, reason, every=every))
+        chosen = [_find(session, each) for each in _chosen(session, entry_id, reason, every=every)]
+        count = sum(
+            purge_dead(session.client, keys, [each for part, each in chosen if part == keys])
+            for keys in session.parts
+        )
     if as_json:
         print_json({"purged": count})
     else:
@@ -130,10 +141,52 @@ def purge(
 def _chosen(
     session: "Session", entry_id: str | None, reason: str | None, *, every: bool
 ) -> list[str]:
-    from streams.dead import list_dead
-
     if (entry_id is None) != every or (entry_id is not None and reason is not None):
         raise typer.BadParameter("give either an ID or --all, the latter with --reason if you like")
     if entry_id is not None:
         return [entry_id]
-    return [each for each, _letter in list_dead(*session[:2], reason=reason)]
+    return [each for each, _letter in _letters(session, reason)]
+
+
+def _replay(session: "Session", shown: str) -> str:
+    from contracts.errors import PoisonError
+    from streams.dead import replay_dead
+
+    try:
+        return replay_dead(session.client, *_find(session, shown))
+    except PoisonError as error:  # the others are none the worse for it
+        return str(error)
+
+
+def _letters(session: "Session", reason: str | None) -> "Iterator[tuple[str, DeadLetter]]":
+    """Yield the id, as it is shown, and content of every dead letter, the oldest first."""
+    from heapq import merge
+
+    from streams.dead import list_dead
+
+    def of_part(keys: "Keys") -> "Iterator[tuple[str, DeadLetter]]":
+        tag = "" if keys.partition is None else f"@{keys.partition}"
+        for entry_id, letter in list_dead(session.client, keys, reason=reason):
+            yield f"{entry_id}{tag}", letter
+
+    return merge(*map(of_part, session.parts), key=lambda each: _when(each[0]))
+
+
+def _when(shown: str) -> tuple[int, int]:
+    milliseconds, _, number = shown.partition("@")[0].partition("-")
+    return int(milliseconds), int(number)
+
+
+def _find(session: "Session", shown: str) -> "tuple[Keys, str]":
+    """Return the names of its partition, and the id of a dead letter.
+
+    Raises:
+        FatalError: there is no such partition.
+    """
+    from contracts.errors import FatalError
+
+    entry_id, _, tag = shown.partition("@")
+    for keys in session.parts:
+        if (keys.partition or "") == tag:
+            return keys, entry_id
+    raise FatalError(f"no dead letter {shown}: give its id as `cortex dead list` shows it")

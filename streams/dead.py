@@ -11,7 +11,7 @@ import msgspec
 from contracts.errors import PoisonError
 from contracts.messages import DeadLetter
 from contracts.parse import parse_dead_letter
-from contracts.reasons import INVALID_JSON
+from contracts.reasons import ENTRY_TOO_LARGE, INVALID_JSON
 from streams import ranges
 from streams.scripts import run
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 Replayed = Literal["replayed", "gone", "settled-since"]
 _REPLAYED: dict[int, Replayed] = {1: "replayed", 2: "gone", 3: "settled-since"}
 _PAGE = 500  # ids per XDEL
+# A call out of Lua takes 8,000 values (LUAI_MAXCSTACK in deps/lua/src/luaconf.h of the server).
+_MOST_FIELDS = 3_999
 # Bytes that are not UTF-8 are written behind this prefix; so is text that begins with it, which
 # makes the encoding reversible for every input.
 _BASE64 = "base64:"
@@ -98,7 +100,7 @@ def replay_dead(client: Redis, keys: Keys, entry_id: str) -> Replayed:
         was submitted again and decided meanwhile, so that a replay would decide it twice.
 
     Raises:
-        PoisonError: the dead letter itself is damaged.
+        PoisonError: the dead letter itself is damaged, or has more fields than a script can write.
         redis.RedisError: the server could not be asked, or refused; call again.
     """
     stored = ranges.one(client, keys.dead, entry_id)
@@ -109,7 +111,12 @@ def replay_dead(client: Redis, keys: Keys, entry_id: str) -> Replayed:
     task_id = letter.payload.get("task_id")
     if task_id is not None and letter.source in keys.task_streams:
         names.append(keys.done(task_id))
-    pairs = [part for pair in _restore(letter.payload).items() for part in pair]
+    fields = _restore(letter.payload)
+    if len(fields) > _MOST_FIELDS:
+        raise PoisonError(
+            ENTRY_TOO_LARGE, f"{len(fields):,} fields, of which {_MOST_FIELDS:,} can be put back"
+        )
+    pairs = [part for pair in fields.items() for part in pair]
     return _REPLAYED[run(client, "replay", names, [entry_id, letter.entry_id, *pairs])]
 
 

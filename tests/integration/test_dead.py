@@ -1,21 +1,29 @@
 from __future__ import annotations
 
 import json
+import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from cortex_program import cortex, succeed
+import redis
+from cortex_program import cortex, start, succeed
 
+from chaos.proxy import Proxy
 from contracts.encode import dead_letter_fields
 from contracts.errors import PoisonError
 from contracts.messages import DeadLetter
+from streams.connect import connect
 from streams.consumer import Consumer
 from streams.dead import encode_payload, list_dead, purge_dead, replay_dead, show_dead
 from streams.entry import Bury
 from streams.keys import Keys
+from streams.partitions import layout
 from streams.settle import settle
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from redis import Redis
 
 KEYS = Keys()
@@ -113,6 +121,119 @@ def test_listing_reads_every_page(redis_client: Redis) -> None:
         str(number) for number in range(1_234)
     ]
     assert len(list(list_dead(redis_client, KEYS, reason="invalid_utf8"))) == 617
+
+
+def letters(client: Redis, count: int, keys: Keys = KEYS, fields: int = 1) -> list[str]:
+    """Write dead letters of tasks `t-0` and so on; returns their ids."""
+    with client.pipeline(transaction=False) as pipeline:
+        for number in range(count):
+            task = {b"task_id": f"t-{number}".encode(), b"description": b"fix it"}
+            task |= {f"field{n}".encode(): b"" for n in range(fields - len(task))}
+            pipeline.set(keys.done(f"t-{number}"), f"{number}-0")
+            pipeline.xadd(
+                keys.dead,
+                {
+                    "source": keys.tasks,
+                    "entry_id": f"{number}-0",
+                    "reason": "too_many_deliveries",
+                    "payload": encode_payload(task),
+                    "attempts": 5,
+                    "at": "2026-01-01T00:00:00Z",
+                },
+            )
+        return [reply.decode() for reply in pipeline.execute() if reply is not True]
+
+
+def test_two_replays_at_once_put_each_letter_back_once(redis_client: Redis, redis_url: str) -> None:
+    entry_ids = letters(redis_client, 500)
+    verdicts: list[str] = []
+    together = threading.Barrier(2)
+
+    def replay_all() -> None:
+        with connect(redis_url) as client:
+            together.wait()
+            verdicts.extend(replay_dead(client, KEYS, entry_id) for entry_id in entry_ids)
+
+    both = [threading.Thread(target=replay_all) for _ in range(2)]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join()
+    assert sorted(verdicts) == ["gone"] * 500 + ["replayed"] * 500
+    assert sorted(replayed(redis_client)) == sorted(f"t-{n}" for n in range(500))
+    assert redis_client.xlen(KEYS.dead) == 0
+
+
+def replayed(client: Redis) -> list[str]:
+    return [fields[b"task_id"].decode() for _id, fields in client.xrange(KEYS.tasks)]
+
+
+def test_a_replay_that_is_killed_goes_on_where_it_stopped(
+    redis_client: Redis, redis_url: str, eventually: Callable[..., None]
+) -> None:
+    letters(redis_client, 2_000)
+    first = start(redis_url, "dead", "replay", "--all", "--json")
+    eventually(lambda: redis_client.xlen(KEYS.tasks) > 100)
+    first.kill()
+    first.communicate()
+    assert 0 < redis_client.xlen(KEYS.dead) < 2_000
+    at_once = [start(redis_url, "dead", "replay", "--all", "--json") for _ in range(2)]
+    for process in at_once:
+        process.communicate()
+    assert sorted(replayed(redis_client)) == sorted(f"t-{n}" for n in range(2_000))
+    assert redis_client.xlen(KEYS.dead) == 0
+
+
+def test_a_lost_reply_leaves_nothing_to_repeat(redis_client: Redis, redis_url: str) -> None:
+    (entry_id,) = letters(redis_client, 1)
+    with Proxy(Path(redis_url.removeprefix("unix://"))) as proxy, connect(proxy.url) as client:
+        proxy.lose_replies(1, "EVALSHA")
+        with pytest.raises(redis.ConnectionError):
+            replay_dead(client, KEYS, entry_id)
+        assert replay_dead(client, KEYS, entry_id) == "gone"
+    assert replayed(redis_client) == ["t-0"]
+
+
+def test_a_letter_with_more_fields_than_a_script_can_write_says_so(
+    redis_client: Redis, redis_url: str
+) -> None:
+    (most,) = letters(redis_client, 1, fields=3_999)
+    assert replay_dead(redis_client, KEYS, most) == "replayed"
+    (more,) = letters(redis_client, 1, fields=4_000)
+    (small,) = letters(redis_client, 1)
+    done = cortex(redis_url, "dead", "replay", "--all", "--json")
+    assert json.loads(done.stdout) == {
+        more: "entry_too_large: 4,000 fields, of which 3,999 can be put back",
+        small: "replayed",
+    }
+    assert done.stderr == f"cortex: not replayed: {more}\n"
+    assert redis_client.xlen(KEYS.dead) == 1
+
+
+def test_letters_of_every_partition_by_reason_and_by_one(
+    redis_client: Redis, redis_url: str
+) -> None:
+    parts = layout("", 2)
+    ids = [
+        f"{entry_id}@{keys.partition}"
+        for keys in parts
+        for entry_id in letters(redis_client, 2, keys)
+    ]
+    partitioned = {"CORTEX_PARTITIONS": "2"}
+    listed = cortex(redis_url, "dead", "list", "--json", **partitioned)
+    assert [each["id"] for each in json.loads(listed.stdout)] == ids
+    shown = cortex(redis_url, "dead", "show", ids[3], "--json", **partitioned)
+    assert json.loads(shown.stdout)["letter"]["payload"]["task_id"] == "t-1"
+    purged = cortex(redis_url, "dead", "purge", ids[2], **partitioned)
+    assert purged.stdout == "1 purged\n"
+    nowhere = cortex(redis_url, "dead", "replay", ids[0].partition("@")[0], **partitioned)
+    assert "as `cortex dead list` shows it" in nowhere.stderr
+    again = cortex(
+        redis_url, "dead", "replay", "--all", "--reason", "too_many_deliveries", **partitioned
+    )
+    assert again.stdout == "".join(f"{ids[at]} replayed\n" for at in (0, 1, 3))
+    assert [redis_client.xlen(keys.tasks) for keys in parts] == [2, 1]
+    assert cortex(redis_url, "dead", "purge", "--all", **partitioned).stdout == "0 purged\n"
 
 
 def test_the_commands(redis_client: Redis, redis_url: str) -> None:
