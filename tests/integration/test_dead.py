@@ -210,6 +210,10 @@ def test_a_letter_with_more_fields_than_a_script_can_write_says_so(
     assert redis_client.xlen(KEYS.dead) == 1
 
 
+def written(shown: str) -> list[int]:
+    return [int(part) for part in shown.partition("@")[0].split("-")]
+
+
 def test_letters_of_every_partition_by_reason_and_by_one(
     redis_client: Redis, redis_url: str
 ) -> None:
@@ -221,7 +225,7 @@ def test_letters_of_every_partition_by_reason_and_by_one(
     ]
     partitioned = {"CORTEX_PARTITIONS": "2"}
     listed = cortex(redis_url, "dead", "list", "--json", **partitioned)
-    assert [each["id"] for each in json.loads(listed.stdout)] == ids
+    assert [each["id"] for each in json.loads(listed.stdout)] == sorted(ids, key=written)
     shown = cortex(redis_url, "dead", "show", ids[3], "--json", **partitioned)
     assert json.loads(shown.stdout)["letter"]["payload"]["task_id"] == "t-1"
     purged = cortex(redis_url, "dead", "purge", ids[2], **partitioned)
@@ -231,7 +235,8 @@ def test_letters_of_every_partition_by_reason_and_by_one(
     again = cortex(
         redis_url, "dead", "replay", "--all", "--reason", "too_many_deliveries", **partitioned
     )
-    assert again.stdout == "".join(f"{ids[at]} replayed\n" for at in (0, 1, 3))
+    rest = sorted({*ids} - {ids[2]}, key=written)
+    assert again.stdout == "".join(f"{each} replayed\n" for each in rest)
     assert [redis_client.xlen(keys.tasks) for keys in parts] == [2, 1]
     assert cortex(redis_url, "dead", "purge", "--all", **partitioned).stdout == "0 purged\n"
 
