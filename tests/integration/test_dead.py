@@ -235,7 +235,7 @@ def test_letters_of_every_partition_by_reason_and_by_one(
     again = cortex(
         redis_url, "dead", "replay", "--all", "--reason", "too_many_deliveries", **partitioned
     )
-    rest = sorted({*ids} - {ids[2]}, key=written)
+    rest = [each for each in sorted(ids, key=written) if each != ids[2]]
     assert again.stdout == "".join(f"{each} replayed\n" for each in rest)
     assert [redis_client.xlen(keys.tasks) for keys in parts] == [2, 1]
     assert cortex(redis_url, "dead", "purge", "--all", **partitioned).stdout == "0 purged\n"
