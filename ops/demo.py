@@ -63,6 +63,7 @@ def run_demo(tasks: int, workers: int, source: Path, as_json: bool) -> int:  # n
         client.unlink(key)
     env = {
         "CORTEX_PREFIX": _PREFIX,
+        "CORTEX_PARTITIONS": "0",
         "CORTEX_ROOT": str(source),
         "VECTORSTORE_PATH": str(home / "store"),
         "AB_TEST_PERCENTAGE": str(PERCENTAGE),

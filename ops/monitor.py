@@ -74,11 +74,11 @@ def _look(session: "Session", masters: "Sequence[str]", window_s: float, limit: 
     from ops.queues import measure
     from ops.summary import summarise
 
-    client, keys, _ = session
+    client, _, parts = session
     return _Picture(
-        summary=summarise(client, keys, window_s, limit),
-        depths=measure(client, keys, masters),
-        dead=client.xlen(keys.dead),
+        summary=summarise(client, parts, window_s, limit),
+        depths=measure(client, parts, masters),
+        dead=sum(client.xlen(keys.dead) for keys in parts),
     )
 
 
@@ -121,7 +121,7 @@ def _render(picture: _Picture) -> "Group":
         "",
         table(
             ("stream", "group", "length", "pending", "lag"),
-            [depth[:5] for depth in picture.depths],
+            [depth[1:6] for depth in picture.depths],
         ),
     )
 

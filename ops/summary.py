@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections import Counter, defaultdict
 from itertools import islice
@@ -73,12 +74,12 @@ class Summary(Struct, frozen=True, kw_only=True):
     per_arm: dict[str, Share]
 
 
-def summarise(client: Redis, keys: Keys, window_s: float, limit: int) -> Summary:
+def summarise(client: Redis, parts: Sequence[Keys], window_s: float, limit: int) -> Summary:
     """Summarise the decisions of the last `window_s` seconds by the server's clock.
 
     Args:
         client: connection to the queue's server.
-        keys: names the audit stream.
+        parts: name the audit stream of each partition.
         window_s: seconds to look back.
         limit: decisions to read at most, the newest first.
 
@@ -87,9 +88,13 @@ def summarise(client: Redis, keys: Keys, window_s: float, limit: int) -> Summary
     """
     seconds, _microseconds = client.time()
     since = str(max(0, int((seconds - window_s) * 1_000)))
-    entries = ranges.backward(client, keys.decisions, since)
+    newest_first = heapq.merge(
+        *(ranges.backward(client, keys.decisions, since) for keys in parts),
+        key=_moment,
+        reverse=True,
+    )
     decoder = msgspec.json.Decoder(Seen)
-    decisions = [_decode(decoder, fields) for _id, fields in islice(entries, limit)]
+    decisions = [_decode(decoder, fields) for _id, fields in islice(newest_first, limit)]
     ours = [seen for seen in decisions if seen is not None]
     return total(ours, window_s, complete=len(decisions) < limit)
 
@@ -140,6 +145,12 @@ def total(decisions: Sequence[Seen], window_s: float, *, complete: bool) -> Summ
         per_master={name: masters[name].share(overall.routes) for name in sorted(masters)},
         per_arm={name: tally.share(overall.routes) for name, tally in arms.items()},
     )
+
+
+def _moment(entry: tuple[bytes, dict[bytes, bytes]]) -> tuple[int, int]:
+    """When an entry was added, by its id: milliseconds and a number."""
+    milliseconds, _, number = entry[0].partition(b"-")
+    return int(milliseconds), int(number)
 
 
 def _decode(decoder: msgspec.json.Decoder[Seen], fields: dict[bytes, bytes]) -> Seen | None:

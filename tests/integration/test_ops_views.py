@@ -29,6 +29,7 @@ def test_queues(redis_client: Redis, redis_url: str) -> None:
     age = master.pop("oldest_pending_s")
     assert 0 <= age < 60
     assert master == {
+        "partition": None,
         "stream": stream,
         "group": "security-master",
         "length": 5,
