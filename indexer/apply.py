@@ -103,18 +103,22 @@ class Indexer:
                 yield path
 
     def _bring_up_to_date(self, tree: Tree, path: str) -> bool:
-        """Commit what a file says now, unless that is known; True if it was news."""
+        """Commit what a file says until that is what is committed; True if it was news."""
+        news = False
         for _ in range(_ATTEMPTS):
+            version = self.ledger.version(path)
             content = tree.read(path)
             if (content.content_hash if content else "") == self.ledger.content_hash(path):
-                return False
-            if self._commit(path, content):
-                return True
+                return news
+            # Then look again: who saw a later change saw it before this commit, and did nothing.
+            news |= self._commit(path, content, version)
+        if news:
+            return True  # a file that keeps changing keeps being announced
         raise TransientError(f"{path} is being committed elsewhere again and again")
 
-    def _commit(self, path: str, content: FileContent | None) -> bool:
+    def _commit(self, path: str, content: FileContent | None, version: int) -> bool:
         if content is None:
-            return self.ledger.commit(path, "", [], b"")
+            return self.ledger.commit(path, "", [], b"", version)
         chunks = chunk_file(path, content.text, max_chars=self.rules.max_chars)
         vectors = embed_chunks(chunks, self.encoder, self.tick)
-        return self.ledger.commit(path, content.content_hash, chunks, vectors)
+        return self.ledger.commit(path, content.content_hash, chunks, vectors, version)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from contracts.errors import FatalError, TransientError
+from contracts.errors import FatalError
 from indexer.apply import ENCODED_AT_ONCE, embed_chunks
 from indexer.chunk import DEFAULT_MAX_CHARS, chunk_file
 from indexer.scan import Rules, Tree
 from vectors.collection import Collection
-from vectors.snapshot import read_manifest, write_snapshot
+from vectors.snapshot import current_token, write_snapshot
 from vectors.types import Chunk, FileDelta
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def build_store(  # noqa: PLR0913 - from where, to where, and how
             built.apply(delta)
         done, indexed = looked_at, indexed + len(files)
         progress(Progress(done, len(paths), built.chunk_count, time.monotonic() - begun))
-    info = write_snapshot(built, output, token=_token(output, collection))
+    info = write_snapshot(built, output, token=current_token(output, collection) + 1)
     return BuildReport(
         collection=collection,
         files=indexed,
@@ -156,12 +156,3 @@ def _embedded(files: list[_File], encoder: Encoder) -> Iterator[FileDelta]:
             vectors=vectors[at:end],
         )
         at = end
-
-
-def _token(store: Path, collection: str) -> int:
-    """A fencing token that the snapshot there, if any, does not outrank."""
-    try:
-        info = read_manifest(store, collection)
-    except (TransientError, FatalError):
-        return 0  # what is there cannot be read: replacing it is the cure
-    return info.token if info else 0

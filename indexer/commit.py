@@ -9,7 +9,7 @@ import structlog
 from contracts.errors import TransientError
 from vectors.collection import Collection
 from vectors.follow import Follower
-from vectors.log import Gap, OtherEncoder, begin, bounds, commit, current_versions
+from vectors.log import Gap, OtherEncoder, begin, commit, current_version
 from vectors.types import FileDelta, FileState
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Ledger:
 
     Attributes:
         collection: follows the log; what it holds is what every reader gets.
-        started_over: it was begun empty, so that every file on disk has to be committed anew.
+        started_over: it was begun empty, and not every file on disk is committed anew yet.
     """
 
     def __init__(self, client: Redis, keys: Keys, store: Path, name: str, encoder: Encoder) -> None:
@@ -47,11 +47,9 @@ class Ledger:
         self._store = store
         self._log_key = keys.vectors(name)
         self._versions_key = keys.file_versions(name)
-        self._versions: dict[str, FileState] | None = None
         self._states: dict[str, FileState] = {}
         self.started_over = False
-        keys_of_log = {"log_key": self._log_key, "versions_key": self._versions_key}
-        if begin(client, **keys_of_log, embedder=encoder.identity):
+        if self._begin(encoder.identity):
             log.warning("other_encoder", collection=name, remedy="embedding everything anew")
         try:
             self.collection = Collection.open(store, name, embedder=encoder.identity)
@@ -64,16 +62,15 @@ class Ledger:
     def refresh(self) -> Mapping[str, FileState]:
         """Catch up with the log; returns every file known, removed ones with an empty hash.
 
-        Where the log was lost, or cut before anyone wrote a snapshot, nobody can: then this starts
-        over from an empty collection at the end of the log.
+        Where the log was lost, or cut below the last snapshot that can be read, nobody can: then
+        this starts over from an empty collection and a log that is whole.
 
         Raises:
             TransientError: Redis could not be reached.
             OtherEncoder: an indexer with another encoder has taken over.
         """
         try:
-            while self._follower.poll():
-                pass
+            self._catch_up()
         except Gap as error:
             self._start_over(str(error))
         self._states = self.collection.states()
@@ -83,24 +80,38 @@ class Ledger:
         """Hash of a file as of the last refresh; empty if it is not there."""
         return self._states.get(path, _ABSENT).content_hash
 
-    def commit(self, path: str, content_hash: str, chunks: list[Chunk], vectors: bytes) -> bool:
-        """Commit a file's new state on top of the newest version known here.
+    def version(self, path: str) -> int:
+        """Committed version of a file; to be asked for before the file is read.
+
+        Raises:
+            TransientError: Redis could not be reached.
+        """
+        return current_version(self._client, self._versions_key, path)
+
+    def commit(
+        self, path: str, content_hash: str, chunks: list[Chunk], vectors: bytes, version: int
+    ) -> bool:
+        """Commit a file's new state, unless another indexer was first.
+
+        Args:
+            path: of the file.
+            content_hash: of what was read; empty if the file is gone.
+            chunks: what was read.
+            vectors: of the chunks, as in `FileDelta`.
+            version: the committed one, from before the file was read.
 
         Returns:
-            Whether it went in. If not, another indexer was first: everything has been refreshed,
-            and the file must be looked at again.
+            Whether it went in. If not, everything has been refreshed, and the file must be looked
+            at again.
 
         Raises:
             TransientError: Redis could not be reached.
             OtherEncoder: an indexer with another encoder has taken over.
         """
-        if self._versions is None:
-            self._versions = current_versions(self._client, self._versions_key)
-        committed = self._versions.get(path, _ABSENT).version
         # A store built without Redis knows versions that the log does not.
-        version = max(committed, self._states.get(path, _ABSENT).version) + 1
+        newer = max(version, self._states.get(path, _ABSENT).version) + 1
         delta = FileDelta(
-            path=path, version=version, content_hash=content_hash, chunks=chunks, vectors=vectors
+            path=path, version=newer, content_hash=content_hash, chunks=chunks, vectors=vectors
         )
         entry = commit(
             self._client,
@@ -108,13 +119,12 @@ class Ledger:
             versions_key=self._versions_key,
             embedder=self.collection.embedder,
             delta=delta,
-            expected_version=committed,
+            expected_version=version,
         )
         if entry is None:
-            self._versions = None
             self.refresh()
             return False
-        self._versions[path] = self._states[path] = FileState(version, content_hash)
+        self._states[path] = FileState(newer, content_hash)
         return True
 
     def rebase(self) -> None:
@@ -122,15 +132,38 @@ class Ledger:
         self.collection.reload_if_newer(self._store)
         self._follower = self._follow(self._store)
 
+    def finish_starting_over(self) -> None:
+        """Note that every file on disk was found in the collection."""
+        if self.started_over and self.collection.position.log_id:
+            self._follower = self._follow(self._store)
+        self.started_over = False
+
     def _follow(self, store: Path | None) -> Follower:
         return Follower(self._client, self.collection, store, self._log_key)
 
+    def _catch_up(self) -> None:
+        while self._follower.poll():
+            pass
+
+    def _begin(self, embedder: str, *, only_whole: bool = False) -> bool:
+        return begin(
+            self._client,
+            log_key=self._log_key,
+            versions_key=self._versions_key,
+            embedder=embedder,
+            only_whole=only_whole,
+        )
+
     def _start_over(self, reason: str) -> None:
+        """Follow a log from its beginning, the one there if it still has it, else a new one.
+
+        The snapshots in the store are of no use until there is one of this log; every reader finds
+        out by the gap.
+        """
         old = self.collection
         log.warning("starting_over", collection=old.name, reason=reason)
-        ends = bounds(self._client, self._log_key)
-        position = ends.last if ends else None
-        self.collection = Collection.empty(old.name, old.dim, old.embedder, position)
-        self._follower = self._follow(None)  # the snapshot there is of no use any more
-        self._versions = None
+        self._begin(old.embedder, only_whole=True)
+        self.collection = Collection.empty(old.name, old.dim, old.embedder)
+        self._follower = self._follow(None)
         self.started_over = True
+        self._catch_up()

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from contracts.errors import TransientError
+from indexer.lease import hold
+from telemetry.complaint import Complaint
 from vectors.log import trim
-from vectors.snapshot import read_manifest, write_snapshot
+from vectors.snapshot import current_token, write_snapshot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,39 +24,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-LEASE_MS = 600_000  # longer than any snapshot takes; a writer that outlives it is fenced
-
-
-def acquire(client: Redis, key: str, *, floor: int = 0, lease_ms: int = LEASE_MS) -> int | None:
-    """Take the lease of a collection's snapshots.
-
-    The token is drawn before the lease is taken: whoever holds the lease later drew later, so a
-    writer that slept through its lease is outranked (M. Kleppmann, "How to do distributed
-    locking", 2016).
-
-    Args:
-        client: the server.
-        key: the lease.
-        floor: token of the snapshot in the store; the new one is higher even if the server has
-            lost its count.
-        lease_ms: after this long the lease is free again by itself.
-
-    Returns:
-        A fencing token, or None if someone holds the lease.
-    """
-    token = int(client.incr(f"{key}:token"))
-    if token <= floor:
-        token = int(client.incrby(f"{key}:token", floor - token + 1))
-    return token if client.set(key, token, nx=True, px=lease_ms) else None
-
-
-def release(client: Redis, key: str, token: int) -> None:
-    """Give the lease back, if it is still ours. A lease lost in between costs no more than a turn.
-
-    Even if it passes to someone else between the two commands, the tokens keep the order.
-    """
-    if client.get(key) == str(token).encode():
-        client.delete(key)
+_RETRY_S = 10.0  # a failed attempt may have written everything but the last byte
 
 
 @dataclass
@@ -73,16 +44,26 @@ class Snapshots:
     every_chunks: int = 8_000
     interval_s: float = 300.0
     _looked: float = field(default_factory=time.monotonic)
+    _retry_at: float = field(init=False, default=0.0)
+
+    def __post_init__(self) -> None:
+        about = {"collection": self.ledger.collection.name}
+        self._trouble = Complaint("snapshot_put_off", "snapshot_after_all", about, quiet_s=0)
 
     def write_if_due(self) -> bool:
         """Write a snapshot if the delta is large or old and nobody else is at it.
 
-        Raises:
-            TransientError: the disk or Redis failed; the previous snapshot stands.
+        None is written while everything is being committed anew: a part must not pass for the
+        whole. What the disk refuses is tried again later; the previous snapshot stands.
         """
-        size = self.ledger.collection.delta_size
-        late = time.monotonic() - self._looked >= self.interval_s
-        return (size >= self.every_chunks or (size > 0 and late)) and self.write()
+        if not self._due():
+            return False
+        try:
+            return self.write()
+        except TransientError as error:
+            self._trouble.happened(error=str(error))
+            self._retry_at = time.monotonic() + _RETRY_S
+            return False
 
     def write(self) -> bool:
         """Write a snapshot now, unless another indexer is at it.
@@ -90,22 +71,23 @@ class Snapshots:
         Raises:
             TransientError: the disk or Redis failed; the previous snapshot stands.
         """
-        self._looked = time.monotonic()
         self.ledger.refresh()
         collection = self.ledger.collection
         name = collection.name
-        lease = self.keys.snapshot_lease(name)
-        info = read_manifest(self.store, name)
-        token = acquire(self.client, lease, floor=info.token if info else 0)
-        if token is None:
+        floor = current_token(self.store, name)
+        with hold(self.client, self.keys.snapshot_lease(name), floor=floor) as token:
+            info = token and write_snapshot(collection, self.store, token=token)
+        self._looked = time.monotonic()
+        if not info:
             return False
-        try:
-            info = write_snapshot(collection, self.store, token=token)
-        finally:
-            release(self.client, lease, token)
-        trimmed = trim(self.client, self.keys.vectors(name), info.position)
-        self.ledger.rebase()
-        log.info(
-            "snapshot", collection=name, chunks=info.chunks, seq=info.position.seq, cut=trimmed
-        )
+        self._trouble.did_not_happen()
+        self.ledger.rebase()  # first: the log is cut only below what was found readable
+        cut = trim(self.client, self.keys.vectors(name), info.position)
+        log.info("snapshot", collection=name, chunks=info.chunks, seq=info.position.seq, cut=cut)
         return True
+
+    def _due(self) -> bool:
+        now, size = time.monotonic(), self.ledger.collection.delta_size
+        late = size > 0 and now - self._looked >= self.interval_s
+        barred = now < self._retry_at or self.ledger.started_over
+        return not barred and (late or size >= self.every_chunks)

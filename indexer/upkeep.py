@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _TRIM_SECONDS = 10.0
+_REBUILD_SECONDS = 10.0  # between looks at whether everything was committed anew
 
 
 @dataclass
@@ -35,7 +36,8 @@ class Upkeep:
 
     Attributes:
         reconcile_interval_s: how often index and disk are compared; the first time at once.
-        reconciled: whether they were, so that nothing that changed before is unknown.
+        reconciled: whether they were, so that nothing that changed before is unknown; not while an
+            index is begun anew.
     """
 
     client: Redis
@@ -44,6 +46,7 @@ class Upkeep:
     reconcile_interval_s: float
     reconciled: bool = field(init=False, default=False)
     _reconcile_at: float = 0.0
+    _rebuild_at: float = 0.0
     _trim_at: float = 0.0
     _complaint: str = field(default="")
 
@@ -59,17 +62,22 @@ class Upkeep:
 
     def _do(self) -> None:
         now = time.monotonic()
-        if now >= self._reconcile_at or any(each.ledger.started_over for each, _ in self.kept):
+        if now >= self._reconcile_at or (self._rebuilding() and now >= self._rebuild_at):
             for indexer, _ in self.kept:
                 self._reconcile(indexer)
             self._reconcile_at = time.monotonic() + self.reconcile_interval_s
+            self._rebuild_at = time.monotonic() + _REBUILD_SECONDS
             self.reconciled = True
+        self.reconciled = self.reconciled and not self._rebuilding()
         if now >= self._trim_at:
             trim_settled(self.client, [self.keys.files])
             remove_silent_consumers(self.client, self.keys.files)
             self._trim_at = now + _TRIM_SECONDS
         for _, snapshots in self.kept:
             snapshots.write_if_due()
+
+    def _rebuilding(self) -> bool:
+        return any(indexer.ledger.started_over for indexer, _ in self.kept)
 
     def _reconcile(self, indexer: Indexer) -> None:
         """Publish what differs to `files`, so that all indexers share the work of repairing it."""
@@ -81,7 +89,8 @@ class Upkeep:
             collection=indexer.ledger.collection.name,
             tick=indexer.tick,
         )
-        indexer.ledger.started_over = False
+        if not report.missing:
+            indexer.ledger.finish_starting_over()
         log.info(
             "reconciled",
             collection=indexer.ledger.collection.name,

@@ -8,7 +8,7 @@ import typer
 from ops.options import AsJson, Store
 
 if TYPE_CHECKING:
-    from vectors.snapshot import SnapshotInfo
+    from vectors.manifest import SnapshotInfo
 
 app = typer.Typer(no_args_is_help=True, help="Build and check a store of indexed files.")
 
@@ -80,7 +80,7 @@ def status(*, store: Store = None, as_json: AsJson = False) -> None:
     """Show each collection's snapshot, its age, and how far the log is ahead of it."""
     from ops.output import print_json, print_table
     from ops.stores import existing_store
-    from vectors.snapshot import read_manifest
+    from vectors.manifest import read_manifest
 
     path, names = existing_store(store)
     found = [info for name in names if (info := read_manifest(path, name))]

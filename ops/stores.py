@@ -7,7 +7,7 @@ from pathlib import Path
 from contracts.errors import FatalError
 from ops.output import remark
 from ops.session import read_settings
-from vectors.snapshot import list_collections
+from vectors.manifest import list_collections
 
 
 def store_path(given: Path | None) -> Path:

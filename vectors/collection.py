@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from contracts.errors import FatalError, TransientError
+from contracts.errors import FatalError
 from vectors.base import Base
 from vectors.contents import Contents
 from vectors.log import Gap, refuse_other_encoder
+from vectors.manifest import manifest_stamp, read_manifest
+from vectors.opening import open_base, open_snapshot
 from vectors.search import search
-from vectors.snapshot import Frozen, manifest_stamp, problems, read_manifest
+from vectors.snapshot import Frozen
 from vectors.types import FileDelta, FileState, Hit, LogPosition
 
 if TYPE_CHECKING:
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vectors.log import LogEntry
+    from vectors.manifest import SnapshotInfo
     from vectors.search import Place, View
-    from vectors.snapshot import SnapshotInfo
 
 
 class Collection:
@@ -62,7 +64,7 @@ class Collection:
 
     @classmethod
     def open(cls, store: Path, name: str, *, embedder: str | None = None) -> Collection:
-        """Open the snapshot a store holds, verified and memory-mapped.
+        """Open the snapshot a store holds, verified and memory-mapped; see `open_snapshot`.
 
         Args:
             store: folder of snapshots; may be mounted read-only.
@@ -70,19 +72,14 @@ class Collection:
             embedder: identity the snapshot must have been written with; None takes any.
 
         Raises:
-            TransientError: there is no snapshot, or a file of it is missing or damaged.
+            TransientError: there is no snapshot, or none that is undamaged.
             OtherEncoder: it was written with another encoder.
             FatalError: it was written by another version.
         """
-        stamp = manifest_stamp(store, name)
-        info = read_manifest(store, name)
-        if info is None:
-            message = f"{store / name} holds no snapshot"
-            raise TransientError(message)
-        collection = cls(
-            name, embedder or info.embedder, _open_base(store, info, embedder), info.position
-        )
-        collection._snapshot, collection._stamp = info.snapshot, stamp
+        opened = open_snapshot(store, name, embedder)
+        info = opened.info
+        collection = cls(name, embedder or info.embedder, opened.base, info.position)
+        collection._snapshot, collection._stamp = info.snapshot, opened.stamp
         return collection
 
     @property
@@ -136,7 +133,7 @@ class Collection:
 
         Raises:
             OtherEncoder: its vectors are of another encoder.
-            Gap: an entry before this one is missing, or it is of another log.
+            Gap: the entry before this one is not the last one applied, or it is of another log.
             FatalError: the vectors are not of this collection's width.
         """
         refuse_other_encoder(
@@ -147,11 +144,11 @@ class Collection:
             if at.log_id not in {"", to.log_id}:
                 message = f"{self.name}: entry of log {to.log_id}; {at.log_id} was followed so far"
                 raise Gap(message)
-            if to.seq <= at.seq:
+            if to.id_parts <= at.id_parts:
                 return False
-            if to.seq != at.seq + 1:
-                message = f"{self.name}: entry {to.seq} follows entry {at.seq}"
-                raise Gap(message)
+            if entry.before != at.entry_id:
+                message = f"{self.name}: entry {to.seq} follows {entry.before}; "
+                raise Gap(message + f"the last one applied is entry {at.seq}, {at.entry_id}")
             changed = self._contents.apply(entry.delta, to.seq)
             self._position = to
             return changed
@@ -203,8 +200,8 @@ class Collection:
     def reload_if_newer(self, store: Path) -> bool:
         """Swap to a snapshot newer than the present base; changes newer than it are kept.
 
-        If the snapshot lies ahead of the position, the position jumps to it. Costs one `stat`
-        when there is none.
+        If the snapshot lies ahead of the position, the position jumps to it. One of another log
+        than the one followed is left alone. Costs one `stat` when there is none.
 
         Returns:
             Whether it swapped.
@@ -218,19 +215,36 @@ class Collection:
         if stamp is None or stamp == self._stamp:
             return False
         info = read_manifest(store, self.name)
-        if info is None or info.snapshot == self._snapshot:
+        if info is None or info.snapshot == self._snapshot or self._follows_another(info):
+            self._stamp = stamp
             return False
-        fresh = Contents(_open_base(store, info, self.embedder))
+        fresh = Contents(open_base(store, info, self.embedder))
         with self._writing:
-            position = info.position
-            if position.log_id == self._position.log_id:
+            to, at = info.position, self._position
+            # At the same number of another entry, one of the two is no longer in the log.
+            if to == at or to.seq < at.seq:
                 for seq, entry in self._contents.latest.values():
-                    if seq >= position.seq:
+                    if seq >= to.seq:
                         fresh.apply(entry, seq)
-                position = max(position, self._position, key=lambda place: place.seq)
-            self._contents, self._position = fresh, position
+                to = at
+            self._contents, self._position = fresh, to
             self._snapshot, self._stamp = info.snapshot, stamp
         return True
+
+    def start_again(self, store: Path, info: SnapshotInfo) -> None:
+        """Give up everything and be what a snapshot says.
+
+        Raises:
+            TransientError: it is damaged; the present state stays.
+            OtherEncoder: it was written with another encoder; the present state stays.
+        """
+        fresh = Contents(open_base(store, info, self.embedder))
+        with self._writing:
+            self._contents, self._position = fresh, info.position
+            self._snapshot, self._stamp = info.snapshot, None
+
+    def _follows_another(self, info: SnapshotInfo) -> bool:
+        return self._position.log_id not in {"", info.position.log_id}
 
     def _hit(self, view: View, place: Place, score: float) -> Hit:
         chunk = view.segments[place.segment].chunks([place.id])[0]
@@ -244,15 +258,3 @@ class Collection:
             text=chunk.text,
             score=score,
         )
-
-
-def _open_base(store: Path, info: SnapshotInfo, embedder: str | None) -> Base:
-    refuse_other_encoder(info.collection, info.embedder, embedder or info.embedder)
-    damage = problems(store, info)
-    if damage:
-        raise TransientError("; ".join(damage))
-    base = Base.open(store / info.collection / info.snapshot)
-    if (base.dim, base.size) != (info.dim, info.chunks):
-        message = f"{info.collection}: {base.size} x {base.dim} does not match the manifest"
-        raise TransientError(message)
-    return base

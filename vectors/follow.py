@@ -5,26 +5,29 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from contracts.errors import TransientError
+from contracts.errors import CortexError
 from vectors.log import Gap, OtherEncoder, check_gap, read
+from vectors.manifest import read_manifest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from redis import Redis
 
     from vectors.collection import Collection
 
-_RELOAD_EVERY_S = 1.0
+_LOOK_EVERY_S = 1.0
+_PAUSE = 20.0  # times as long as reading a damaged snapshot took, before it is read again
 
 
 class Follower:
-    """Applies what is new in the log; bridges a gap with a newer snapshot, or says it cannot.
+    """Applies what is new in the log; bridges a gap with a snapshot, or says it cannot.
 
     Attributes:
         stale: True while the collection lags behind a gap that no snapshot bridges, or the log is
             another encoder's: what it answers may be outdated and must be reported as such.
-        snapshot_error: why the last newer snapshot could not be taken over, if so.
+        snapshot_error: why the last snapshot could not be taken over, if so.
     """
 
     def __init__(
@@ -37,7 +40,8 @@ class Follower:
         self._client = client
         self._store = store
         self._log_key = log_key
-        self._reload_at = 0.0
+        self._look_at = 0.0
+        self._barred_until = 0.0
 
     def poll(self, block_ms: int = 0, count: int = 64) -> int:
         """Take over a newer snapshot if there is one, then apply new entries.
@@ -55,13 +59,14 @@ class Follower:
             OtherEncoder: the log is of another encoder; `stale` is set until it no longer is.
             FatalError: Redis refuses, or an entry is not one of ours.
         """
-        if time.monotonic() >= self._reload_at:
-            self._reload()
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + _LOOK_EVERY_S
+            self._load(self.collection.reload_if_newer)
         try:
             applied = self._apply(block_ms, count)
         except Gap:
             self.stale = True
-            self._reload()
+            self._load(self._start_again)
             applied = self._apply(0, count)
         except OtherEncoder:
             self.stale = True
@@ -78,12 +83,26 @@ class Follower:
             check_gap(self._client, self._log_key, position)
         return len(entries)
 
-    def _reload(self) -> None:
-        self._reload_at = time.monotonic() + _RELOAD_EVERY_S
-        if self._store is None:
+    def _load(self, load: Callable[[Path], object]) -> None:
+        """Take over a snapshot; whatever is wrong with it, the log can still be followed."""
+        if self._store is None or time.monotonic() < self._barred_until:
             return
+        begun = time.monotonic()
         try:
-            self.collection.reload_if_newer(self._store)
+            load(self._store)
             self.snapshot_error = None
-        except (TransientError, OtherEncoder) as error:
+        except CortexError as error:
             self.snapshot_error = str(error)
+            took = time.monotonic() - begun
+            self._barred_until = begun + _PAUSE * took
+
+    def _start_again(self, store: Path) -> None:
+        """Take over the snapshot in place wholly: nothing applied from the log is to be trusted.
+
+        Raises:
+            Gap: the log does not go on from it either.
+        """
+        info = read_manifest(store, self.collection.name)
+        if info is not None and info.position != self.collection.position:
+            check_gap(self._client, self._log_key, info.position)
+            self.collection.start_again(store, info)

@@ -1,8 +1,9 @@
 """The delta log: a Redis stream with one numbered entry per changed file.
 
 Committing is a compare-and-set on the file's version, so any number of indexers may work on the
-same tree. Entries are numbered without gaps and carry the identity of the log, so a reader that
-was away too long, or whose log was lost and begun anew, finds out instead of serving a silent gap.
+same tree. Entries are numbered without gaps, name the entry before them and carry the identity of
+the log. So a reader that was away too long, or whose log was begun anew or lost its last entries
+with the server, finds out instead of serving a silent gap.
 A log holds vectors of one encoder; an indexer with another one begins a new log.
 """
 
@@ -48,10 +49,12 @@ class LogEntry(Struct, frozen=True, kw_only=True):
     """A committed change and where it stands in its log.
 
     Attributes:
+        before: stream id of the entry before it; `0-0` for the first one.
         embedder: identity of the encoder that made the vectors.
     """
 
     position: LogPosition
+    before: str
     embedder: str
     delta: FileDelta
 
@@ -63,8 +66,17 @@ class Bounds(Struct, frozen=True):
     last: LogPosition
 
 
-def begin(client: Redis, *, log_key: str, versions_key: str, embedder: str) -> bool:
+def begin(
+    client: Redis, *, log_key: str, versions_key: str, embedder: str, only_whole: bool = False
+) -> bool:
     """Drop the log if it is another encoder's, so that the next commit begins a new one.
+
+    Args:
+        client: the server.
+        log_key: the stream.
+        versions_key: hash of path to `version:content_hash`.
+        embedder: identity of the encoder in use.
+        only_whole: drop it too if its beginning was trimmed: for who has no snapshot to start from.
 
     Returns:
         Whether there was one. Its readers find out by the gap.
@@ -72,7 +84,7 @@ def begin(client: Redis, *, log_key: str, versions_key: str, embedder: str) -> b
     Raises:
         TransientError: Redis could not be reached.
     """
-    return bool(_run(client, "begin", [log_key, versions_key], [embedder]))
+    return bool(_run(client, "begin", [log_key, versions_key], [embedder, int(only_whole)]))
 
 
 def commit(  # noqa: PLR0913 - where, by whom, and what
@@ -129,11 +141,14 @@ def commit_many(
         found, log_id, *replies = _run(client, "commit", [log_key, versions_key], arguments)
         refuse_other_encoder(log_key, found.decode(), embedder)
         for (delta, _), reply in zip(batch, replies, strict=True):
-            position = reply and _position(reply[0], log_id, reply[1])
-            entry = (
-                LogEntry(position=position, embedder=embedder, delta=delta) if position else None
+            if not reply:
+                entries.append(None)
+                continue
+            seq, entry_id, before = reply
+            position = _position(seq, log_id, entry_id)
+            entries.append(
+                LogEntry(position=position, before=before.decode(), embedder=embedder, delta=delta)
             )
-            entries.append(entry)
     return entries
 
 
@@ -179,8 +194,8 @@ def check_gap(client: Redis, log_key: str, position: LogPosition) -> None:
     """Make sure that reading on from a position misses nothing.
 
     Raises:
-        Gap: entries after the position were trimmed, or the log is another one or shorter than
-            the position says.
+        Gap: entries after the position were trimmed, the log is another one, or it was set back
+            behind the position.
     """
     found = bounds(client, log_key)
     if found is None:
@@ -193,6 +208,9 @@ def check_gap(client: Redis, log_key: str, position: LogPosition) -> None:
         message = f"{log_key} is log {last.log_id}; {position.log_id} was followed so far"
     elif last.seq < position.seq:
         message = f"{log_key} ends at entry {last.seq}; {position.seq} was applied from it"
+    elif last != position and last.id_parts <= position.id_parts:
+        message = f"{log_key} was set back: it ends at {last.entry_id} with entry {last.seq}; "
+        message += f"{position.entry_id} with entry {position.seq} was applied from it"
     elif first.seq > position.seq + 1:
         message = f"{log_key} begins at entry {first.seq}; the next one needed is "
         message += str(position.seq + 1)
@@ -207,13 +225,20 @@ def current_versions(client: Redis, versions_key: str) -> dict[str, FileState]:
     Raises:
         TransientError: Redis could not be reached.
     """
-    states = {}
     with _translated():
         pairs: Any = client.hgetall(versions_key)
-    for path, value in pairs.items():
-        version, _, content_hash = value.decode().partition(":")
-        states[path.decode()] = FileState(int(version), content_hash)
-    return states
+    return {path.decode(): _state(value) for path, value in pairs.items()}
+
+
+def current_version(client: Redis, versions_key: str, path: str) -> int:
+    """Version of a file as last committed; 0 if it never was.
+
+    Raises:
+        TransientError: Redis could not be reached.
+    """
+    with _translated():
+        value: Any = client.hget(versions_key, path)
+    return _state(value).version if value else 0
 
 
 def trim(client: Redis, log_key: str, position: LogPosition, *, keep: int = KEPT_ENTRIES) -> int:
@@ -225,6 +250,11 @@ def trim(client: Redis, log_key: str, position: LogPosition, *, keep: int = KEPT
     return int(_run(client, "trim", [log_key], [position.log_id, position.seq, keep]))
 
 
+def _state(value: bytes) -> FileState:
+    version, _, content_hash = value.decode().partition(":")
+    return FileState(int(version), content_hash)
+
+
 def _position(seq: int, log_id: bytes, entry_id: bytes) -> LogPosition:
     return LogPosition(log_id.decode(), seq, entry_id.decode())
 
@@ -232,8 +262,12 @@ def _position(seq: int, log_id: bytes, entry_id: bytes) -> LogPosition:
 def _entry(entry_id: bytes, fields: dict[bytes, bytes]) -> LogEntry:
     try:
         position = _position(int(fields[b"seq"]), fields[b"log_id"], entry_id)
-        embedder, delta = fields[b"embedder"].decode(), _payload.decode(fields[b"payload"])
-        return LogEntry(position=position, embedder=embedder, delta=delta)
+        return LogEntry(
+            position=position,
+            before=fields[b"before"].decode(),
+            embedder=fields[b"embedder"].decode(),
+            delta=_payload.decode(fields[b"payload"]),
+        )
     except (KeyError, ValueError, msgspec.DecodeError) as error:
         message = f"log entry {entry_id.decode()} was not written by an indexer: {error}"
         raise FatalError(message) from error

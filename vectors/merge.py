@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from heapq import merge
+from io import BytesIO
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
@@ -51,6 +52,9 @@ def write_base(
 
     Returns:
         Number of chunks written.
+
+    Raises:
+        OSError, RuntimeError, sqlite3.Error: the disk failed or is full.
     """
     parts: list[_Part] = []
     count = 0
@@ -60,7 +64,7 @@ def write_base(
         count += len(live)
     _write_vectors(folder / INDEX_FILE, dim, parts)
     columns, paths = _renumber_files(parts, count)
-    np.save(folder / COLUMNS_FILE, columns)
+    _write_columns(folder / COLUMNS_FILE, columns)
     with closing(connect_rows(folder / ROWS_FILE)) as rows:
         _insert_files(rows, columns, paths, states)
         _insert_chunks(rows, parts)
@@ -79,7 +83,15 @@ def _write_vectors(path: Path, dim: int, parts: Sequence[_Part]) -> None:
     for part in parts:
         for ids in _batches(part):
             index.add(part.segment.vectors(ids))
-    faiss.write_index(index, str(path))
+    # FAISS's own file writer, like NumPy's, does not report a disk that fills up on closing.
+    with path.open("wb") as file:
+        faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))  # type: ignore[attr-defined] # missing in the stubs
+
+
+def _write_columns(path: Path, columns: NDArray[np.void]) -> None:
+    buffer = BytesIO()
+    np.save(buffer, columns)
+    path.write_bytes(buffer.getbuffer())
 
 
 def _renumber_files(parts: Sequence[_Part], count: int) -> tuple[NDArray[np.void], list[str]]:

@@ -1,29 +1,34 @@
-"""Snapshots: a collection as files that any number of processes may map, read-only.
+"""Writing snapshots: a collection as files that any number of processes may map, read-only.
 
 `STORE/<collection>/manifest.json` points to the folder `STORE/<collection>/<snapshot>/`. The folder
 is complete and synced before the manifest is replaced in one step, so a reader sees the old
-snapshot or the new one, never half of one.
+snapshot or the new one, never half of one, wherever the writer is killed.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import secrets
 import shutil
+import sqlite3
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-import msgspec
-from msgspec import Struct
-
 from contracts.errors import FatalError, TransientError
 from vectors.lexical import TOKENIZER
+from vectors.manifest import (
+    FORMAT,
+    MANIFEST,
+    SnapshotInfo,
+    checksum,
+    encode_manifest,
+    problems,
+    read_manifest,
+)
 from vectors.merge import write_base
-from vectors.types import LogPosition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,12 +36,12 @@ if TYPE_CHECKING:
 
     from vectors.collection import Collection
     from vectors.segment import Segment
-    from vectors.types import FileState
+    from vectors.types import FileState, LogPosition
 
-FORMAT = 1
-_GRACE_S, _UNFINISHED_GRACE_S = 60.0, 3600.0
 _UNFINISHED = ".unfinished-"
-_MANIFEST, _LOCK = "manifest.json", ".lock"
+_LOCK = ".lock"
+_LOCK_S = 5.0  # what is done under the lock takes milliseconds
+_LOCK_POLL_S = 0.02
 
 
 class Frozen(NamedTuple):
@@ -50,33 +55,6 @@ class Frozen(NamedTuple):
     position: LogPosition
 
 
-class SnapshotInfo(Struct, frozen=True, kw_only=True):
-    """The manifest of a snapshot.
-
-    Attributes:
-        snapshot: name of its folder.
-        previous: the snapshot it replaced, kept for readers that are still opening it.
-        position: where reading the delta log goes on.
-        created_at: RFC 3339, UTC.
-        token: fencing token of the writer's lease; a lower one is refused from then on.
-        checksums: file name to SHA-256 hex.
-    """
-
-    format: int
-    tokenizer: str
-    collection: str
-    snapshot: str
-    previous: str | None
-    embedder: str
-    dim: int
-    files: int
-    chunks: int
-    position: LogPosition
-    created_at: str
-    token: int
-    checksums: dict[str, str]
-
-
 def write_snapshot(collection: Collection, store: Path, *, token: int) -> SnapshotInfo:
     """Write base and delta of a collection as one new base and point the manifest to it.
 
@@ -85,85 +63,20 @@ def write_snapshot(collection: Collection, store: Path, *, token: int) -> Snapsh
     Args:
         collection: what to write; it keeps its own base until `reload_if_newer`.
         store: where snapshots live.
-        token: fencing token of the writer's lease; grows with every lease given.
+        token: fencing token of the writer's lease, higher than that of any lease before.
 
     Raises:
-        TransientError: a writer with a newer token was here, or the disk failed.
+        TransientError: a writer with this token or a newer one was here, or the disk failed; the
+            store is as it was.
     """
     frozen = collection.freeze()
-    home = store / frozen.name
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        _refuse_older(home, frozen.name, token)
-        snapshot, chunks, checksums = _write_folder(home, frozen)
-        with _locked(home):
-            current = _refuse_older(home, frozen.name, token)
-            info = SnapshotInfo(
-                format=FORMAT,
-                tokenizer=TOKENIZER,
-                collection=frozen.name,
-                snapshot=snapshot,
-                previous=current.snapshot if current else None,
-                embedder=frozen.embedder,
-                dim=frozen.dim,
-                files=sum(1 for state in frozen.states.values() if state.content_hash),
-                chunks=chunks,
-                position=frozen.position,
-                created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-                token=token,
-                checksums=checksums,
-            )
-            _replace_manifest(home, info)
-            _tidy(home, {info.snapshot, info.previous})
-    except OSError as error:
-        message = f"cannot write a snapshot of {frozen.name} to {store}: {error}"
+        return _write(store / frozen.name, frozen, token)
+    except (OSError, RuntimeError, sqlite3.Error) as error:
+        # Without the names of passing folders, so that the same trouble always reads the same.
+        reason = error.strerror if isinstance(error, OSError) else None
+        message = f"cannot write a snapshot of {frozen.name} to {store}: {reason or error}"
         raise TransientError(message) from error
-    return info
-
-
-def read_manifest(store: Path, name: str) -> SnapshotInfo | None:
-    """Manifest of a collection, or None if it has no snapshot.
-
-    Raises:
-        TransientError: it cannot be read or is damaged.
-        FatalError: it was written by another version of this program.
-    """
-    path = store / name / _MANIFEST
-    try:
-        found = msgspec.json.decode(path.read_bytes(), type=SnapshotInfo)
-    except FileNotFoundError:
-        return None
-    except (OSError, msgspec.DecodeError) as error:
-        message = f"cannot read {path}: {error}"
-        raise TransientError(message) from error
-    if (found.format, found.tokenizer) != (FORMAT, TOKENIZER):
-        message = f"{path} has format {found.format}/{found.tokenizer}, not {FORMAT}/{TOKENIZER}: "
-        raise FatalError(message + "build the index anew")
-    return found
-
-
-def manifest_stamp(store: Path, name: str) -> tuple[int, int] | None:
-    """Something that changes whenever the manifest is replaced; None without a manifest."""
-    try:
-        found = (store / name / _MANIFEST).stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_ino
-
-
-def problems(store: Path, info: SnapshotInfo) -> list[str]:
-    """What is wrong with the files of a snapshot, one sentence each; empty if nothing is."""
-    folder = store / info.collection / info.snapshot
-    found = []
-    for name, checksum in info.checksums.items():
-        try:
-            actual = _checksum(folder / name)
-        except OSError as error:
-            found.append(f"{folder / name} cannot be read: {error}")
-            continue
-        if actual != checksum:
-            found.append(f"{folder / name} is damaged: SHA-256 {actual}, manifest says {checksum}")
-    return found
 
 
 def verify(store: Path, name: str) -> list[str]:
@@ -175,59 +88,120 @@ def verify(store: Path, name: str) -> list[str]:
     return [f"{store / name} holds no snapshot"] if info is None else problems(store, info)
 
 
-def list_collections(store: Path) -> list[str]:
-    """Names of the collections that have a snapshot, sorted."""
-    return sorted(path.parent.name for path in store.glob(f"*/{_MANIFEST}"))
-
-
-def _write_folder(home: Path, frozen: Frozen) -> tuple[str, int, dict[str, str]]:
-    snapshot = f"{frozen.position.seq:010d}-{secrets.token_hex(4)}"
-    unfinished = home / f"{_UNFINISHED}{snapshot}"
-    unfinished.mkdir()
+def current_token(store: Path, name: str) -> int:
+    """Token of the snapshot in place; 0 if there is none or replacing it is the cure."""
     try:
-        chunks = write_base(unfinished, frozen.dim, frozen.segments, frozen.states)
-        checksums = {path.name: _seal(path) for path in sorted(unfinished.iterdir())}
-        _sync(unfinished)
-        unfinished.rename(home / snapshot)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
-    return snapshot, chunks, checksums
-
-
-def _refuse_older(home: Path, name: str, token: int) -> SnapshotInfo | None:
-    try:
-        current = read_manifest(home.parent, name)
+        info = read_manifest(store, name)
     except (TransientError, FatalError):
-        return None  # damaged or outdated: a new snapshot is the cure
-    if current is not None and current.token > token:
-        message = f"snapshot lease {token} of {name} is over; {current.token} wrote since"
+        return 0
+    return info.token if info else 0
+
+
+def _write(home: Path, frozen: Frozen, token: int) -> SnapshotInfo:
+    if not home.is_dir():
+        home.mkdir(parents=True, exist_ok=True)
+        _sync(home.parent)
+    _refuse_fenced(home, token)
+    with _unfinished_folder(home) as folder:
+        chunks = write_base(folder, frozen.dim, frozen.segments, frozen.states)
+        checksums = {path.name: _seal(path) for path in sorted(folder.iterdir())}
+        with _locked(home):
+            _refuse_fenced(home, token)
+            info = SnapshotInfo(
+                format=FORMAT,
+                tokenizer=TOKENIZER,
+                collection=frozen.name,
+                snapshot=f"{frozen.position.seq:010d}-{secrets.token_hex(4)}",
+                previous=_snapshot_in_place(home),
+                embedder=frozen.embedder,
+                dim=frozen.dim,
+                files=sum(1 for state in frozen.states.values() if state.content_hash),
+                chunks=chunks,
+                position=frozen.position,
+                created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+                token=token,
+                checksums=checksums,
+            )
+            _put_in_place(home, folder, info)
+            _remove_unused(home, {info.snapshot, info.previous})
+    return info
+
+
+def _refuse_fenced(home: Path, token: int) -> None:
+    found = current_token(home.parent, home.name)
+    if found >= token:
+        message = f"snapshot lease {token} of {home.name} is over; {found} wrote since"
         raise TransientError(message)
-    return current
 
 
-def _replace_manifest(home: Path, info: SnapshotInfo) -> None:
-    draft = home / f"{_MANIFEST}.draft"
-    draft.write_bytes(msgspec.json.format(msgspec.json.encode(info), indent=2))
-    _sync(draft)
-    draft.replace(home / _MANIFEST)
+def _snapshot_in_place(home: Path) -> str | None:
+    try:
+        info = read_manifest(home.parent, home.name)
+    except (TransientError, FatalError):
+        return None
+    return info.snapshot if info else None
+
+
+@contextmanager
+def _unfinished_folder(home: Path) -> Iterator[Path]:
+    """A new folder, locked for as long as its writer lives; gone at the end unless renamed."""
+    folder = home / f"{_UNFINISHED}{secrets.token_hex(4)}"
+    with _locked(home):
+        _remove_abandoned(home)
+        folder.mkdir()
+        lock = os.open(folder, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        yield folder
+    finally:
+        os.close(lock)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _put_in_place(home: Path, folder: Path, info: SnapshotInfo) -> None:
+    """Make a complete folder the snapshot that readers open.
+
+    Whatever needs room on the disk comes first; from the first renaming on none is needed.
+    """
+    manifest = encode_manifest(info)
+    draft = home / f"{MANIFEST}.draft"
+    for path in (folder / MANIFEST, draft):
+        path.write_bytes(manifest)
+        _sync(path)
+    _sync(folder)
+    folder.rename(home / info.snapshot)
+    _sync(home)  # the manifest must not outlive a power failure that the folder does not
+    draft.replace(home / MANIFEST)
     _sync(home)
 
 
-def _tidy(home: Path, keep: set[str | None]) -> None:
-    """Remove folders nothing points to. Processes that map one keep it until they let go."""
-    for path in home.iterdir():
-        if not path.is_dir() or path.name in keep:
+def _remove_abandoned(home: Path) -> None:
+    """Remove folders whose writer died."""
+    for folder in home.glob(f"{_UNFINISHED}*"):
+        lock = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        except BlockingIOError:
             continue
-        grace = _UNFINISHED_GRACE_S if path.name.startswith(_UNFINISHED) else _GRACE_S
-        if time.time() - path.stat().st_mtime > grace:
+        finally:
+            os.close(lock)
+
+
+def _remove_unused(home: Path, keep: set[str | None]) -> None:
+    """Remove snapshots that are no longer pointed to.
+
+    Processes that map one keep it until they let go; one that is about to open it finds the newer.
+    """
+    for path in home.iterdir():
+        if path.is_dir() and not path.name.startswith(".") and path.name not in keep:
             shutil.rmtree(path, ignore_errors=True)
 
 
 def _seal(path: Path) -> str:
     _sync(path)
     path.chmod(0o444)
-    return _checksum(path)
+    return checksum(path)
 
 
 def _sync(path: Path) -> None:
@@ -238,13 +212,17 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 @contextmanager
 def _locked(home: Path) -> Iterator[None]:
+    """Exclude other writers; wait, but not for ever, as one may be frozen here."""
+    deadline = time.monotonic() + _LOCK_S
     with (home / _LOCK).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_LOCK_POLL_S)
         yield

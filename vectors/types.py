@@ -79,6 +79,12 @@ class LogPosition(Struct, frozen=True):
     seq: int = 0
     entry_id: str = "0-0"
 
+    @property
+    def id_parts(self) -> tuple[int, int]:
+        """The stream id in the form that orders ids."""
+        milliseconds, _, number = self.entry_id.partition("-")
+        return int(milliseconds), int(number)
+
 
 class Hit(Struct, frozen=True, kw_only=True):
     """One search result."""

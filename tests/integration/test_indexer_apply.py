@@ -15,15 +15,17 @@ from indexer.build import build_store
 from indexer.handle import Handler
 from indexer.reconcile import reconcile
 from indexer.scan import Rules, Tree
-from indexer.snapshots import Snapshots, acquire, release
+from indexer.snapshots import Snapshots
 from streams.entry import Ack, Bury, Entry, Leave
 from vectors.collection import Collection
 from vectors.log import OtherEncoder
-from vectors.snapshot import read_manifest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
     from redis import Redis
 
     from indexer.apply import Indexer
@@ -227,12 +229,56 @@ def test_a_commit_from_stale_knowledge_is_refused_and_looked_at_again(
     write(root, "a.py", "first")
     list(one.apply(put("a.py")))
     assert list(two.apply(put("a.py"))) == []
-    two.ledger.commit("a.py", "f" * 64, [], b"")
+    known = one.ledger.version("a.py")
+    assert two.ledger.commit("a.py", "f" * 64, [], b"", known)
     (root / "a.py").unlink()
 
-    assert not one.ledger.commit("a.py", "", [], b"")
+    assert not one.ledger.commit("a.py", "", [], b"", known)
     assert list(one.apply(put("a.py"))) == ["a.py"]
     assert indexed(two) == set()
+
+
+def test_no_commit_undoes_one_that_came_after_its_file_was_read(
+    redis_client: Redis, root: Path, tmp_path: Path
+) -> None:
+    write(root, "a.py", source("first"))
+    slow, quick = (open_indexer(redis_client, root, tmp_path / "store") for _ in range(2))
+    assert isinstance(slow.encoder, HashEncoder)
+    encode = slow.encoder.encode
+
+    def overtaken(texts: Sequence[str]) -> NDArray[np.float32]:
+        write(root, "a.py", source("second"))
+        list(quick.apply(put("a.py")))
+        return encode(texts)
+
+    slow.encoder.encode = overtaken  # type: ignore[method-assign] # slow enough to be overtaken
+    list(slow.apply(put("a.py")))
+
+    assert same_as_rebuilt(slow, tmp_path / "fresh")
+    assert same_as_rebuilt(quick, tmp_path / "fresh again")
+
+
+def test_a_file_put_back_while_its_change_is_committed_ends_as_it_is(
+    redis_client: Redis, root: Path, tmp_path: Path
+) -> None:
+    """Whoever is told that it was put back sees nothing new, as the change is not in yet."""
+    slow, quick = (open_indexer(redis_client, root, tmp_path / "store") for _ in range(2))
+    write(root, "a.py", source("first"))
+    list(slow.apply(put("a.py")))
+    assert isinstance(slow.encoder, HashEncoder)
+    encode = slow.encoder.encode
+
+    def put_back(texts: Sequence[str]) -> NDArray[np.float32]:
+        slow.encoder.encode = encode  # type: ignore[method-assign] # only the first time
+        write(root, "a.py", source("first"))
+        assert list(quick.apply(put("a.py"))) == []
+        return encode(texts)
+
+    slow.encoder.encode = put_back  # type: ignore[method-assign] # slow enough to be overtaken
+    write(root, "a.py", source("second"))
+    list(slow.apply(put("a.py")))
+
+    assert same_as_rebuilt(quick, tmp_path / "fresh")
 
 
 def test_an_indexer_with_another_encoder_embeds_everything_anew(
@@ -353,87 +399,6 @@ def test_a_store_built_offline_is_taken_over_without_embedding(
     assert list(indexer.apply(put("b.py"))) == ["b.py"]
     assert misses(indexer) == 3
     assert same_as_rebuilt(indexer, tmp_path / "fresh")
-
-
-def test_a_lost_log_is_begun_anew_from_disk(
-    redis_client: Redis, root: Path, tmp_path: Path
-) -> None:
-    store = tmp_path / "store"
-    write(root, "a.py", source("a"))
-    indexer = open_indexer(redis_client, root, store)
-    list(indexer.apply(put("a.py")))
-    assert Snapshots(redis_client, KEYS, indexer.ledger, store).write()
-    redis_client.flushall()
-
-    revived = open_indexer(redis_client, root, store)
-
-    assert revived.ledger.started_over
-    published: list[FileChange] = []
-    reconcile(Tree(root, Rules()), revived.ledger.refresh(), published.extend)
-    assert list(revived.apply(published)) == ["a.py"]
-    assert Snapshots(redis_client, KEYS, revived.ledger, store).write()
-    assert contents(Collection.open(store, "code")).keys() == {"a.py"}
-    assert not open_indexer(redis_client, root, store).ledger.started_over
-
-
-def test_snapshots_are_written_when_due_and_carry_on_the_log(
-    redis_client: Redis, root: Path, tmp_path: Path
-) -> None:
-    store = tmp_path / "store"
-    indexer = open_indexer(redis_client, root, store)
-    snapshots = Snapshots(redis_client, KEYS, indexer.ledger, store, every_chunks=5)
-    write(root, "a.py", source("a", functions=4))
-    list(indexer.apply(put("a.py")))
-    indexer.ledger.refresh()
-    assert not snapshots.write_if_due()
-
-    write(root, "b.py", source("b", functions=4))
-    list(indexer.apply(put("b.py")))
-    indexer.ledger.refresh()
-    assert snapshots.write_if_due()
-    assert not snapshots.write_if_due()
-    list(indexer.apply(put("a.py", "b.py")))
-
-    again = open_indexer(redis_client, root, store)
-    assert indexed(again) == {"a.py", "b.py"}
-    assert list(again.apply(put("a.py", "b.py"))) == []
-
-
-def test_the_lease_is_given_once_and_its_tokens_only_grow(redis_client: Redis) -> None:
-    key = KEYS.snapshot_lease("code")
-    first = acquire(redis_client, key)
-    assert first is not None
-    assert acquire(redis_client, key) is None
-
-    release(redis_client, key, first + 1)
-    assert acquire(redis_client, key) is None
-    release(redis_client, key, first)
-    second = acquire(redis_client, key)
-    assert second is not None
-    assert second > first
-
-    redis_client.flushall()
-    third = acquire(redis_client, key, floor=second)
-    assert third is not None
-    assert third > second
-
-
-def test_a_writer_that_slept_through_its_lease_is_refused(
-    redis_client: Redis, root: Path, tmp_path: Path
-) -> None:
-    store = tmp_path / "store"
-    write(root, "a.py")
-    indexer = open_indexer(redis_client, root, store)
-    list(indexer.apply(put("a.py")))
-    slept = Snapshots(redis_client, KEYS, indexer.ledger, store)
-    token = acquire(redis_client, KEYS.snapshot_lease("code"))
-    redis_client.delete(KEYS.snapshot_lease("code"))
-    assert slept.write()
-
-    info = read_manifest(store, "code")
-    assert info is not None
-    assert token is not None
-    assert info.token > token
 
 
 def entry(number: int, fields: dict[str, str | bytes], attempt: int = 1) -> Entry:

@@ -175,6 +175,8 @@ def test_every_kind_of_gap_is_noticed(redis_client: redis.Redis) -> None:
         check_gap(redis_client, LOG, LogPosition(last.log_id, 21, last.entry_id))
     with pytest.raises(Gap, match="is log"):
         check_gap(redis_client, LOG, LogPosition("other", 3, "3-0"))
+    with pytest.raises(Gap, match="was set back"):
+        check_gap(redis_client, LOG, LogPosition(last.log_id, 20, "9999999999999-0"))
     trim(redis_client, LOG, entries[9].position, keep=1)
     check_gap(redis_client, LOG, entries[9].position)
     for trimmed in (LogPosition(), entries[8].position):
@@ -210,6 +212,31 @@ def test_a_follower_bridges_a_gap_with_a_snapshot(
     assert late.poll() == 1
     assert not late.stale
     assert set(collection.files()) == {*indexer.files(), "new.py"}
+
+
+@pytest.mark.parametrize("recommitted", [2, 5, 8])
+def test_entries_a_server_lost_are_given_up_for_those_it_has(
+    redis_client: redis.Redis, tmp_path: Path, recommitted: int
+) -> None:
+    """A server that comes back without its last second numbers on from what it has left."""
+    fill(redis_client, 10)
+    indexer = Collection.empty("code", DIM, "test")
+    Follower(redis_client, indexer, None, LOG).poll()
+    write_snapshot(indexer, tmp_path, token=1)
+    reader = Collection.open(tmp_path, "code")
+    follower = Follower(redis_client, reader, tmp_path, LOG)
+
+    kept = {key: redis_client.dump(key) for key in (LOG, VERSIONS)}
+    fill(redis_client, 5, prefix="lost")
+    assert follower.poll() == 5
+    for key, dumped in kept.items():
+        redis_client.restore(key, 0, dumped, replace=True)
+    fill(redis_client, recommitted, prefix="kept")
+
+    assert follower.poll() == recommitted
+    assert not follower.stale
+    assert reader.position.seq == 10 + recommitted
+    assert reader.files() == current_versions(redis_client, VERSIONS)
 
 
 @pytest.mark.parametrize("loss", ["trimmed", "lost", "begun anew"])
@@ -263,10 +290,24 @@ def test_a_log_holds_vectors_of_one_encoder(redis_client: redis.Redis) -> None:
 
     assert not begin(redis_client, log_key=LOG, versions_key=VERSIONS, embedder="test")
     assert redis_client.xlen(LOG) == 3
+    trim(redis_client, LOG, read(redis_client, LOG, LogPosition())[-1].position, keep=1)
+    assert not begin(redis_client, log_key=LOG, versions_key=VERSIONS, embedder="test")
     assert begin(redis_client, log_key=LOG, versions_key=VERSIONS, embedder="other")
     assert not begin(redis_client, log_key=LOG, versions_key=VERSIONS, embedder="other")
     assert send(redis_client, put("a.py", 1, "login"), 0, embedder="other")
     assert current_versions(redis_client, VERSIONS).keys() == {"a.py"}
+
+
+def test_who_has_no_snapshot_keeps_a_log_only_from_its_beginning(
+    redis_client: redis.Redis,
+) -> None:
+    keys = {"log_key": LOG, "versions_key": VERSIONS, "embedder": "test"}
+    entries = [entry for entry in fill(redis_client, 5) if entry]
+    assert not begin(redis_client, **keys, only_whole=True)
+    trim(redis_client, LOG, entries[-1].position, keep=2)
+    assert not begin(redis_client, **keys)
+    assert begin(redis_client, **keys, only_whole=True)
+    assert not redis_client.exists(LOG, VERSIONS)
 
 
 def test_a_follower_with_another_encoder_takes_nothing_until_the_log_is_its_own(

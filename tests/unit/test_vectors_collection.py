@@ -17,7 +17,7 @@ def collection() -> Collection:
 
 def entry(seq: int, delta: FileDelta, log_id: str = "log") -> LogEntry:
     position = LogPosition(log_id, seq, f"{seq}-0")
-    return LogEntry(position=position, embedder="test", delta=delta)
+    return LogEntry(position=position, before=f"{seq - 1}-0", embedder="test", delta=delta)
 
 
 def test_an_older_or_equal_version_changes_nothing(collection: Collection) -> None:

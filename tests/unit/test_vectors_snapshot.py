@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import fcntl
 import os
+import sqlite3
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -8,13 +10,16 @@ import pytest
 from corpus import DIM, put, removal, vector
 
 from contracts.errors import FatalError, TransientError
-from vectors import snapshot
+from vectors import opening, snapshot
 from vectors.collection import Collection
-from vectors.snapshot import list_collections, read_manifest, verify, write_snapshot
+from vectors.manifest import encode_manifest, list_collections, read_manifest
+from vectors.snapshot import verify, write_snapshot
 from vectors.types import LogPosition
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from vectors.manifest import SnapshotInfo
 
 
 @pytest.fixture
@@ -68,12 +73,83 @@ def test_what_is_not_there_or_not_ours_is_refused(collection: Collection, tmp_pa
     with pytest.raises(FatalError, match="embedded by test, not by other"):
         Collection.open(tmp_path, "code", embedder="other")
     manifest = tmp_path / "code" / "manifest.json"
-    manifest.write_bytes(msgspec.json.encode(msgspec.structs.replace(info, format=99)))
+    manifest.write_bytes(encode_manifest(msgspec.structs.replace(info, format=99)))
     with pytest.raises(FatalError, match="build the index anew"):
         Collection.open(tmp_path, "code")
     manifest.write_bytes(b'{"format": ')
     with pytest.raises(TransientError, match="cannot read"):
+        read_manifest(tmp_path, "code")
+
+
+def test_no_changed_byte_of_a_manifest_is_believed(collection: Collection, tmp_path: Path) -> None:
+    info = write_snapshot(collection, tmp_path, token=1)
+    manifest = tmp_path / "code" / "manifest.json"
+    content = manifest.read_bytes()
+    for at in range(len(content)):
+        manifest.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        with pytest.raises(TransientError, match="cannot read"):
+            read_manifest(tmp_path, "code")
+    manifest.write_bytes(content)
+    assert read_manifest(tmp_path, "code") == info
+
+
+@pytest.mark.parametrize("victim", ["manifest.json", "chunks.sqlite", "folder"])
+def test_the_snapshot_before_is_opened_where_the_one_in_place_is_damaged(
+    collection: Collection, tmp_path: Path, victim: str
+) -> None:
+    first = write_snapshot(collection, tmp_path, token=1)
+    collection.apply(put("src/new.py", 1, "schema migrate"))
+    second = write_snapshot(collection, tmp_path, token=2)
+    if victim == "manifest.json":
+        (tmp_path / "code" / victim).unlink()
+        expected = second
+    else:
+        folder = tmp_path / "code" / second.snapshot
+        folder.rename(tmp_path / "gone") if victim == "folder" else (folder / victim).unlink()
+        expected = first
+    opened = Collection.open(tmp_path, "code")
+    assert opened.generation == f"{expected.snapshot}+7"
+    assert ("src/new.py" in opened.files()) is (expected == second)
+    with pytest.raises(FatalError, match="embedded by test, not by other"):
+        Collection.open(tmp_path, "code", embedder="other")
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+def test_nothing_but_a_plain_file_is_read(
+    collection: Collection, tmp_path: Path, kind: str
+) -> None:
+    info = write_snapshot(collection, tmp_path, token=1)
+    victim = tmp_path / "code" / info.snapshot / "columns.npy"
+    kept = victim.rename(tmp_path / "columns.npy")
+    if kind == "link":
+        victim.symlink_to(kept)
+    elif kind == "pipe":
+        os.mkfifo(victim)
+    else:
+        victim.mkdir()
+    with pytest.raises(TransientError, match=r"columns\.npy cannot be read"):
         Collection.open(tmp_path, "code")
+
+
+def test_a_snapshot_deleted_while_it_is_opened_is_left_for_the_newer(
+    collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_snapshot(collection, tmp_path, token=1)
+    verify_files = opening.problems
+
+    def slow(store: Path, info: SnapshotInfo) -> list[str]:
+        if info.token == 1:
+            write_snapshot(collection, tmp_path, token=2)
+            write_snapshot(collection, tmp_path, token=3)
+        return verify_files(store, info)
+
+    monkeypatch.setattr(opening, "problems", slow)
+    assert read_manifest(tmp_path, "code") is not None
+    opened = Collection.open(tmp_path, "code")
+    newest = read_manifest(tmp_path, "code")
+    assert newest is not None
+    assert (newest.token, opened.generation) == (3, f"{newest.snapshot}+7")
+    assert opened.search("login", vector("login")) != []
 
 
 def test_a_writer_whose_lease_is_over_is_refused(collection: Collection, tmp_path: Path) -> None:
@@ -81,20 +157,30 @@ def test_a_writer_whose_lease_is_over_is_refused(collection: Collection, tmp_pat
     with pytest.raises(TransientError, match="lease 4"):
         write_snapshot(collection, tmp_path, token=4)
     assert read_manifest(tmp_path, "code") == newer
-    write_snapshot(collection, tmp_path, token=5)
+    with pytest.raises(TransientError, match="lease 5"):
+        write_snapshot(collection, tmp_path, token=5)
+    write_snapshot(collection, tmp_path, token=6)
 
 
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        OSError(28, "No space left on device"),
+        sqlite3.OperationalError("No space left on device"),
+        RuntimeError("No space left on device"),
+    ],
+)
 def test_a_failed_write_leaves_the_old_snapshot_and_no_litter(
-    collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: Exception
 ) -> None:
     info = write_snapshot(collection, tmp_path, token=1)
 
     def full_disk(*_: object) -> int:
-        raise OSError(28, "No space left on device")
+        raise trouble
 
     monkeypatch.setattr(snapshot, "write_base", full_disk)
-    with pytest.raises(TransientError, match="No space left"):
-        write_snapshot(collection, tmp_path, token=1)
+    with pytest.raises(TransientError, match=f"to {tmp_path}: No space left on device$"):
+        write_snapshot(collection, tmp_path, token=2)
     assert Collection.open(tmp_path, "code").generation == f"{info.snapshot}+7"
     assert [path.name for path in (tmp_path / "code").iterdir() if path.is_dir()] == [info.snapshot]
 
@@ -105,16 +191,20 @@ def test_old_folders_go_but_never_the_previous_nor_one_in_use(
     home = tmp_path / "code"
     first = write_snapshot(collection, tmp_path, token=1)
     reader = Collection.open(tmp_path, "code")
-    unfinished = home / ".unfinished-x"
-    unfinished.mkdir()
-    for folder in (home / first.snapshot, unfinished):
-        os.utime(folder, (0, 0))
-    second = write_snapshot(collection, tmp_path, token=1)
+    abandoned, busy = home / ".unfinished-dead", home / ".unfinished-busy"
+    abandoned.mkdir()
+    busy.mkdir()
+    writer = os.open(busy, os.O_RDONLY)
+    fcntl.flock(writer, fcntl.LOCK_EX)
+    second = write_snapshot(collection, tmp_path, token=2)
+    os.close(writer)
     assert {path.name for path in home.iterdir() if path.is_dir()} == {
         first.snapshot,
         second.snapshot,
+        busy.name,
     }
-    write_snapshot(collection, tmp_path, token=1)
+    write_snapshot(collection, tmp_path, token=3)
+    assert not busy.exists()
     assert not (home / first.snapshot).exists()
     query = ("login token", vector("login"))
     assert reader.search(*query) == collection.search(*query)
@@ -135,24 +225,32 @@ def test_reload_keeps_what_is_newer_than_the_snapshot(
     assert reader.delta_size == 1
 
 
-def test_reload_jumps_ahead_of_a_gap_and_leaves_a_lost_log_behind(
-    collection: Collection, tmp_path: Path
-) -> None:
+def test_reload_jumps_ahead_of_a_gap(collection: Collection, tmp_path: Path) -> None:
     write_snapshot(collection, tmp_path, token=1)
     behind = Collection.empty("code", DIM, "test", LogPosition("log", 3, "3-0"))
-    other = Collection.empty("code", DIM, "test", LogPosition("lost", 900, "900-0"))
-    other.apply(put("src/lost.py", 50, "lost"))
-    for reader in (behind, other):
-        assert reader.reload_if_newer(tmp_path)
-        assert reader.position == collection.position
-        assert reader.states() == collection.states()
+    assert behind.reload_if_newer(tmp_path)
+    assert behind.position == collection.position
+    assert behind.states() == collection.states()
+
+
+def test_a_snapshot_of_another_log_is_taken_only_to_start_again(
+    collection: Collection, tmp_path: Path
+) -> None:
+    info = write_snapshot(collection, tmp_path, token=1)
+    other = Collection.empty("code", DIM, "test", LogPosition("other", 900, "900-0"))
+    other.apply(put("src/other.py", 50, "lost"))
+    assert not other.reload_if_newer(tmp_path)
+    assert other.files().keys() == {"src/other.py"}
+    other.start_again(tmp_path, info)
+    assert other.position == collection.position
+    assert other.states() == collection.states()
 
 
 def test_a_damaged_newer_snapshot_changes_nothing(collection: Collection, tmp_path: Path) -> None:
     write_snapshot(collection, tmp_path, token=1)
     reader = Collection.open(tmp_path, "code")
     before = reader.generation
-    newer = write_snapshot(collection, tmp_path, token=1)
+    newer = write_snapshot(collection, tmp_path, token=2)
     (tmp_path / "code" / newer.snapshot / "chunks.sqlite").unlink()
     with pytest.raises(TransientError):
         reader.reload_if_newer(tmp_path)
@@ -165,3 +263,23 @@ def test_opening_writes_nothing(collection: Collection, tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     Collection.open(tmp_path, "code").search("login", vector("login"))
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_a_frozen_writer_holds_others_up_for_a_while_only(
+    collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = write_snapshot(collection, tmp_path, token=1)
+    monkeypatch.setattr(snapshot, "_LOCK_S", 0.1)
+    with (tmp_path / "code" / ".lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(TransientError, match="cannot write"):
+            write_snapshot(collection, tmp_path, token=2)
+    assert read_manifest(tmp_path, "code") == info
+
+
+def test_a_collection_without_files_has_a_snapshot_too(tmp_path: Path) -> None:
+    nothing = Collection.empty("code", DIM, "test")
+    nothing.apply(put("a.py", 1, "login"))
+    nothing.apply(removal("a.py", 2))
+    write_snapshot(nothing, tmp_path, token=1)
+    assert Collection.open(tmp_path, "code").states() == nothing.states()

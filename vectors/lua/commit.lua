@@ -4,7 +4,7 @@
 -- ARGV: identity for a new log, identity of the encoder, then five per file: path, expected version,
 -- version, hash, payload
 -- Returns the log's encoder (if it is another one, nothing was done) and id, then per file
--- {seq, entry id}, or false where the version had moved.
+-- {seq, entry id, id of the entry before}, or false where the version had moved.
 for position, wanted in ipairs({'stream', 'hash'}) do
   local kind = redis.call('TYPE', KEYS[position]).ok
   if kind ~= 'none' and kind ~= wanted then
@@ -12,10 +12,10 @@ for position, wanted in ipairs({'stream', 'hash'}) do
   end
 end
 
-local log_id, seq = ARGV[1], 0
+local log_id, seq, before = ARGV[1], 0, '0-0'
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 if last then
-  seq, log_id = tonumber(last[2][2]), last[2][4]
+  seq, log_id, before = tonumber(last[2][2]), last[2][4], last[1]
   if last[2][6] ~= ARGV[2] then
     return {last[2][6], log_id}
   end
@@ -31,9 +31,11 @@ for at = 3, #ARGV, 5 do
   else
     seq = seq + 1
     local entry_id = redis.call('XADD', KEYS[1], '*', 'seq', string.format('%.0f', seq),
-      'log_id', log_id, 'embedder', ARGV[2], 'path', path, 'version', ARGV[at + 2], 'payload', ARGV[at + 4])
+      'log_id', log_id, 'embedder', ARGV[2], 'before', before, 'path', path,
+      'version', ARGV[at + 2], 'payload', ARGV[at + 4])
     redis.call('HSET', KEYS[2], path, ARGV[at + 2] .. ':' .. ARGV[at + 3])
-    replies[#replies + 1] = {seq, entry_id}
+    replies[#replies + 1] = {seq, entry_id, before}
+    before = entry_id
   end
 end
 return replies

@@ -1,0 +1,159 @@
+"""Manifests: what a snapshot consists of, sealed so that no damaged one is ever believed.
+
+`STORE/<collection>/manifest.json` is the manifest of the snapshot in place. Every snapshot's folder
+holds its own copy, so that an older one can be opened when the one in place is damaged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from contracts.errors import FatalError, TransientError
+from vectors.lexical import TOKENIZER
+from vectors.types import LogPosition
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from io import BufferedReader
+    from pathlib import Path
+
+FORMAT = 2
+MANIFEST = "manifest.json"
+
+
+class SnapshotInfo(Struct, frozen=True, kw_only=True):
+    """The manifest of a snapshot.
+
+    Attributes:
+        snapshot: name of its folder.
+        previous: the snapshot it replaced, kept in case this one is found damaged.
+        position: where reading the delta log goes on.
+        created_at: RFC 3339, UTC.
+        token: fencing token of the writer's lease; only a higher one may replace it.
+        checksums: file name to SHA-256 hex.
+    """
+
+    format: int
+    tokenizer: str
+    collection: str
+    snapshot: str
+    previous: str | None
+    embedder: str
+    dim: int
+    files: int
+    chunks: int
+    position: LogPosition
+    created_at: str
+    token: int
+    checksums: dict[str, str]
+
+
+class _Sealed(Struct):
+    sha256: str
+    manifest: msgspec.Raw
+
+
+def encode_manifest(info: SnapshotInfo) -> bytes:
+    """Bytes of a manifest with the checksum of itself."""
+    content = msgspec.json.format(msgspec.json.encode(info), indent=2)
+    return msgspec.json.encode(_Sealed(hashlib.sha256(content).hexdigest(), msgspec.Raw(content)))
+
+
+def read_manifest(store: Path, name: str) -> SnapshotInfo | None:
+    """Manifest of the snapshot in place, or None if the collection has none.
+
+    Raises:
+        TransientError: it cannot be read or is damaged.
+        FatalError: it was written by another version of this program.
+    """
+    path = store / name / MANIFEST
+    try:
+        return _read(path)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        message = f"cannot read {path}: {error}"
+        raise TransientError(message) from error
+
+
+def fallbacks(store: Path, name: str) -> Iterator[SnapshotInfo]:
+    """Manifests of every snapshot that is still there, in place or not, newest first."""
+    found = []
+    for path in (store / name).glob(f"[!.]*/{MANIFEST}"):
+        try:
+            found.append(_read(path))
+        except (OSError, ValueError, FatalError):
+            continue  # of no use; there may be another one
+    yield from sorted(found, key=lambda info: info.token, reverse=True)
+
+
+def manifest_stamp(store: Path, name: str) -> tuple[int, int] | None:
+    """Something that changes whenever the manifest is replaced; None without a manifest."""
+    try:
+        found = (store / name / MANIFEST).stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino
+
+
+def list_collections(store: Path) -> list[str]:
+    """Names of the collections that have a snapshot, sorted."""
+    return sorted(path.parent.name for path in store.glob(f"*/{MANIFEST}"))
+
+
+def problems(store: Path, info: SnapshotInfo) -> list[str]:
+    """What is wrong with the files of a snapshot, one sentence each; empty if nothing is."""
+    folder = store / info.collection / info.snapshot
+    found = []
+    for name, expected in info.checksums.items():
+        try:
+            actual = checksum(folder / name)
+        except OSError as error:
+            found.append(f"{folder / name} cannot be read: {error}")
+            continue
+        if actual != expected:
+            found.append(f"{folder / name} is damaged: SHA-256 {actual}, manifest says {expected}")
+    return found
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, in hex.
+
+    Raises:
+        OSError: it cannot be read, or is a link, a pipe or a device.
+    """
+    with _open_plain(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read(path: Path) -> SnapshotInfo:
+    with _open_plain(path) as file:
+        sealed = msgspec.json.decode(file.read(), type=_Sealed)
+    content = bytes(sealed.manifest)
+    if hashlib.sha256(content).hexdigest() != sealed.sha256:
+        raise ValueError("it does not match its own checksum")
+    versions = msgspec.json.decode(content, type=_Versions)
+    if (versions.format, versions.tokenizer) != (FORMAT, TOKENIZER):
+        message = f"{path} has format {versions.format}/{versions.tokenizer}, "
+        raise FatalError(message + f"not {FORMAT}/{TOKENIZER}: build the index anew")
+    return msgspec.json.decode(content, type=SnapshotInfo)
+
+
+class _Versions(Struct):
+    format: int
+    tokenizer: str
+
+
+def _open_plain(path: Path) -> BufferedReader:
+    """Open a file that is nothing else: reading a pipe or a device might never end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(f"{path} is no regular file")
+    return os.fdopen(descriptor, "rb")
