@@ -151,7 +151,7 @@ def test_a_record_that_nobody_reads_goes_by_age(redis_client: redis.Redis) -> No
 def test_only_silent_consumers_that_hold_nothing_are_removed(redis_client: redis.Redis) -> None:
     filled(redis_client, 1, "a", "b")
     Consumer(redis_client, (KEYS.tasks,), "a", "holder").read(1, 10)
-    Consumer(redis_client, (KEYS.tasks,), "a", "idle").read(1, 1)
+    Consumer(redis_client, (KEYS.tasks,), "a", "idle").join()
     redis_client.xgroup_createconsumer(KEYS.tasks, "b", "idle")
     assert remove_silent_consumers(redis_client, KEYS.tasks, silent_ms=60_000) == 0
     assert remove_silent_consumers(redis_client, KEYS.tasks, silent_ms=-1) == 2
@@ -238,7 +238,7 @@ def test_outcomes_that_nobody_reads_do_not_grow_for_ever(redis_client: redis.Red
 def test_records_give_way_where_nothing_else_can(redis_client: redis.Redis) -> None:
     for n in range(100):
         redis_client.xadd(KEYS.decisions, {"n": n})
-    redis_client.config_set("maxmemory", redis_client.info("memory")["used_memory"])
+    redis_client.config_set("maxmemory", redis_client.info("memory")["used_memory"] // 2)
     try:
         idle, busy = Pressure(redis_client, []), Pressure(redis_client, [KEYS.decisions])
         idle.look()
