@@ -12,10 +12,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from chaos.simulation.system import System
-from chaos.simulation.transport import Transport, one_core
+from chaos.simulation.transport import Transport, age, one_core
 from chaos.simulation.world import Played, play
 
-__all__ = ["Played", "System", "Transport", "one_core", "play", "remembered"]
+__all__ = ["Played", "System", "Transport", "age", "one_core", "play", "remembered"]
 
 _FAILED = Path(__file__).parents[1] / "seeds.txt"
 

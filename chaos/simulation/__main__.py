@@ -34,17 +34,17 @@ def main() -> int:
                 failed.append(played)
             if count % _PROGRESS == 0 or count == len(seeds):
                 pace = count / (time.monotonic() - begun)
-                print(f"{count} seeds, {len(failed)} failed, {pace:.0f} seeds/s", flush=True)
+                _say(f"{count} seeds, {len(failed)} failed, {pace:.0f} seeds/s")
+    for played in failed[:20]:
+        _say(f"seed {played.seed}: {'; '.join(played.violations)}")
     if failed:
-        _show(failed)
+        _say(f"trace of seed {failed[0].seed}:", *failed[0].trace)
     return bool(failed)
 
 
-def _show(failed: list[Played]) -> None:
-    for played in failed[:20]:
-        print(f"seed {played.seed}: {'; '.join(played.violations)}")
-    print(f"trace of seed {failed[0].seed}:")
-    print("\n".join(f"  {line}" for line in failed[0].trace))
+def _say(*lines: str) -> None:
+    sys.stdout.write("\n  ".join(lines) + "\n")
+    sys.stdout.flush()
 
 
 def _parse() -> argparse.Namespace:

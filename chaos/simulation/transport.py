@@ -81,10 +81,6 @@ class Transport(redis.Redis):
             raise redis.ConnectionError(kind)
         return reply
 
-    def age(self, milliseconds: int) -> None:
-        """Let time pass for the server's pending entries and expiring keys."""
-        self.eval(_AGE, 0, milliseconds)
-
     def _exchange(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as redis-py
         # Past redis-py's retries and observers, which take as long as the exchange itself.
         connection: Any = self.connection
@@ -98,6 +94,11 @@ class Transport(redis.Redis):
         kind, after = self.fate
         self.fate = Fate(kind, after - 1) if after else None
         return None if after else kind
+
+
+def age(client: redis.Redis, milliseconds: int) -> None:
+    """Let time pass for the server's pending entries and expiring keys."""
+    client.eval(_AGE, 0, str(milliseconds))
 
 
 @contextmanager

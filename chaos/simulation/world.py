@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from chaos.history import History, Outputs, violations
 from chaos.simulation.others import operate, produce, tidy
 from chaos.simulation.system import System
-from chaos.simulation.transport import CrashError, Fate, Kind, Transport
+from chaos.simulation.transport import CrashError, Fate, Kind, Transport, age
 from chaos.simulation.worker import LEASE, MASTERS, TICK_MS, Job, Worker, route, take
 from streams.keys import WORKERS, Keys
 
@@ -166,7 +166,7 @@ class World:
 
     def _pass_time(self, ticks: int) -> None:
         self.clock += ticks
-        self.transport.age(ticks * TICK_MS)
+        age(self.transport, ticks * TICK_MS)
         self.note("clock", self.clock)
 
     def _finish(self) -> None:
