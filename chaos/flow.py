@@ -27,7 +27,9 @@ FAULTY = (sys.executable, "-m", "chaos.faulty")
 WITH_CONTEXT = {"ENABLE_RAG": "true", "OMP_NUM_THREADS": "1"}
 
 
-def faulty(program: str, arena: Arena, store: Path, switch: Path, **env: str) -> Fleet:
+def faulty(
+    program: str, arena: Arena, store: Path, switch: Path, *, nice: int = 0, **env: str
+) -> Fleet:
     """Describe processes of one program, in a folder of its name, that fail as `switch` says."""
     directory = arena.run.directory / program
     directory.mkdir(exist_ok=True)
@@ -36,7 +38,8 @@ def faulty(program: str, arena: Arena, store: Path, switch: Path, **env: str) ->
         "CORTEX_DATA_DIR": str(directory),
         "CHAOS_SWITCH": str(switch),
     }
-    return Fleet(arena.url, directory, (*FAULTY, program), **(WITH_CONTEXT | settings | env))
+    command = ("nice", "-n", str(nice), *FAULTY, program)
+    return Fleet(arena.url, directory, command, **(WITH_CONTEXT | settings | env))
 
 
 def switch_of(arena: Arena) -> tuple[Switch, Path]:
@@ -63,6 +66,8 @@ class Flow:
         self.decisions: dict[int, Decision] = {}
         self._arena, self._rate, self._words = arena, rate, words
         self._submitted = 0
+        self._submitted_ms: dict[int, int] = {}
+        self._decided_ms: dict[int, int] = {}
         self._seen = "-"
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="flow", daemon=True)
@@ -81,12 +86,19 @@ class Flow:
         for entry_id, fields in ranges.forward(self._arena.client, stream, self._seen):
             self._seen = f"({entry_id.decode()}"
             number = int(fields[b"task_id"].removeprefix(b"flow-"))
+            self._decided_ms[number] = _moment(entry_id)
             self.decisions[number] = parse_decision(fields[b"decision"])
 
     def since(self, first: int) -> list[Decision]:
         """Decisions of the tasks from a number on, in order of submission."""
         self.look()
         return [self.decisions[number] for number in sorted(self.decisions) if number >= first]
+
+    def latencies(self, first: int) -> list[float]:
+        """Milliseconds from submission to decision, of the tasks from a number on."""
+        self.look()
+        numbers = [number for number in sorted(self._decided_ms) if number >= first]
+        return [self._decided_ms[each] - self._submitted_ms[each] for each in numbers]
 
     def mark(self) -> int:
         """Number of the next task that will be submitted, or a later one."""
@@ -119,9 +131,14 @@ class Flow:
                 number = self._submitted
                 fields = {"task_id": f"flow-{number}", "description": self._words(number)}
                 try:
-                    client.xadd(arena.parts[0].tasks, fields)
+                    entry_id = client.xadd(arena.parts[0].tasks, fields)
                 except redis.RedisError:
                     arena.history.note("unknown", [f"flow-{number}"])
                 else:
                     arena.history.note("ok", [f"flow-{number}"])
+                    self._submitted_ms[number] = _moment(entry_id)
                 self._submitted += 1
+
+
+def _moment(entry_id: bytes) -> int:
+    return int(entry_id.partition(b"-")[0])

@@ -57,8 +57,8 @@ class LiveCollection:
         self._current_at: float | None = None  # by time.monotonic()
         self._vouched_at: float | None = None  # the same, once the log has been read to its end
         about = {"collection": collection.name}
-        self._behind = Complaint("index behind", "index followed again", about, quiet_s=0)
-        self._outdated = Complaint("index outdated", "index current again", about, quiet_s=0)
+        self._behind = Complaint("index behind", "index followed again", about)
+        self._outdated = Complaint("index outdated", "index current again", about)
         self._stopping = threading.Event()
         self._thread = threading.Thread(
             target=self._follow, name=f"follow-{collection.name}", daemon=True
