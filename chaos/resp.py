@@ -48,7 +48,7 @@ class Requests:
         at = start + len(line) + 2
         if not line.startswith(b"*"):
             return Request(bytes(self._data[start:at]), _shown(line.split()[:_WORDS]))
-        words = []
+        words: list[bytes] = []
         for _ in range(_count(line)):
             header = self._line(at)
             if header is None:
