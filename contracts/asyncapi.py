@@ -66,6 +66,11 @@ def document() -> Json:
                 "description": "Live configuration; workers see a change within one second.",
                 "fields": {"$ref": "#/components/schemas/RolloutConfig"},
             },
+            "vectors:{collection}:current": {
+                "kind": "string",
+                "description": "Up to when, in ms of the server's clock, every announced change "
+                "is in the delta log; indexers renew it every second.",
+            },
             "done:{task_id}": {
                 "kind": "string with expiry",
                 "description": "The task was decided; a second submission is a duplicate.",

@@ -62,7 +62,7 @@ def embed_chunks(
         texts = [chunk.embedded_text for chunk in chunks[start : start + ENCODED_AT_ONCE]]
         try:
             parts.append(encoder.encode(texts).astype("<f2").tobytes())
-        except (RuntimeError, OSError, MemoryError) as error:
+        except Exception as error:
             raise TransientError(f"cannot encode {len(texts)} chunks: {error}") from error
         tick()
     return b"".join(parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from contracts.messages import Decision, Group, Task
+    from worker.handle import Retriever
     from worker.settings import Settings
 
 
@@ -37,11 +39,16 @@ def route_offline(
     config = settings.fresh_config
     if group is not None:
         config = msgspec.structs.replace(config, percentage=float(group == "treatment"))
-    retriever = None
-    if config.enable_rag and any(settings.store.glob("*/manifest.json")):
-        from worker.context import open_retriever  # noqa: PLC0415 (FAISS and the encoder load only where used)
-
-        retriever = open_retriever(settings, masters)
-    handler = Handler(Policy(masters, rules, None, config), retriever, 1)
+    policy = Policy(masters, rules, None, config)
     now = time.perf_counter()
-    return handler.decide(tasks, [now] * len(tasks), [1] * len(tasks))
+
+    def decide(retriever: Retriever | None) -> list[Decision]:
+        handler = Handler(policy, retriever, 1)
+        return handler.decide(tasks, [now] * len(tasks), [1] * len(tasks))
+
+    if not config.enable_rag or not any(settings.store.glob("*/manifest.json")):
+        return decide(None)
+    from worker.context import open_retriever  # noqa: PLC0415 (FAISS and the encoder load only where used)
+
+    with closing(open_retriever(settings, masters)) as retriever:
+        return decide(retriever)

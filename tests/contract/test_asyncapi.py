@@ -12,6 +12,7 @@ from contracts.encode import rollout_fields
 from contracts.messages import DeadLetter, Decision, FileChange, Outcome, RolloutConfig, Task
 from contracts.parse import parse_file_change, parse_outcome, parse_task
 from streams.keys import Keys
+from vectors.currency import current_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,7 +93,8 @@ def test_addresses_are_the_keys_in_use() -> None:
     streams = {*keys.task_streams, keys.decisions, keys.outcomes, keys.files, keys.dead}
     streams |= {keys.control_log, keys.master("{name}"), keys.vectors("{collection}")}
     assert addresses == streams
-    assert DOCUMENT["x-redis-state"].keys() == {keys.rollout, keys.done("{task_id}")}
+    state = {keys.rollout, keys.done("{task_id}"), current_key(keys.vectors("{collection}"))}
+    assert DOCUMENT["x-redis-state"].keys() == state
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from indexer_trees import KEYS, HashEncoder, open_indexer, put, source, write
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from numpy.typing import NDArray
     from redis import Redis
 
     from worker.context import IndexRetriever
@@ -82,3 +84,55 @@ def test_a_worker_with_a_new_encoder_waits_for_its_index_and_one_with_the_old_sa
     Snapshots(redis_client, KEYS, new_indexer.ledger, settings.store).write()
     assert status(worker("old")) == "unavailable"
     assert status(worker("new")) == "ok"
+
+
+def test_faults_of_the_encoder_limit_what_is_found_and_pass(
+    redis_client: Redis,
+    tmp_path: Path,
+    settings: Settings,
+    worker: Callable[[str], IndexRetriever],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write(tmp_path / "root", "a.py", source("first"))
+    indexer = open_indexer(redis_client, tmp_path / "root", settings.store, HashEncoder("one"))
+    list(indexer.apply(put("a.py")))
+    retriever = worker("one")
+
+    def confused(_texts: object) -> NDArray[np.float32]:
+        return np.full((1, retriever.encoder.dim), np.nan, np.float32)
+
+    with monkeypatch.context() as fault:
+        fault.setattr(retriever.encoder, "encode", confused)
+        assert status(retriever) == "limited"  # its scores are not numbers
+    with monkeypatch.context() as fault:
+        fault.setattr(retriever.encoder, "encode", lambda _texts: 1 / 0)
+        assert status(retriever) == "limited"
+    assert status(retriever) == "ok"
+
+
+def test_faults_of_the_index_leave_decisions_without_context(
+    redis_client: Redis,
+    tmp_path: Path,
+    settings: Settings,
+    worker: Callable[[str], IndexRetriever],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write(tmp_path / "root", "a.py", source("first"))
+    indexer = open_indexer(redis_client, tmp_path / "root", settings.store, HashEncoder("one"))
+    list(indexer.apply(put("a.py")))
+    retriever = worker("one")
+    with monkeypatch.context() as fault:
+        fault.setattr(retriever.live["code"].collection, "search_batch", lambda *_: 1 / 0)
+        assert status(retriever) == "unavailable"
+    assert status(retriever) == "ok"
+
+
+def test_a_batch_of_any_size_is_answered_in_order(
+    worker: Callable[[str], IndexRetriever],
+) -> None:
+    retriever = worker("one")
+    texts = [f"text {number}" for number in range(70)]
+    embeddings = retriever.embed(texts)
+    assert embeddings is not None
+    assert np.array_equal(embeddings, HashEncoder("one").encode(texts))
+    assert len(retriever.retrieve(texts, embeddings, ["development-master"] * 70)) == 70
