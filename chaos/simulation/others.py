@@ -72,12 +72,12 @@ def tidy(world: World) -> Iterator[None]:
     """Trim what is settled and remove consumers that hold nothing, living ones too."""
     client = world.system.dress(world.transport)
     while True:
+        stream = world.chance.choice(world.streams)
         try:
-            world.note("chores", "trim", trim_settled(client, world.streams))
+            world.note("chores", "trim", stream, trim_settled(client, [stream]))
             yield
-            for stream in world.streams:
-                gone = remove_silent_consumers(client, stream, silent_ms=-1)
-                world.note("chores", "remove", gone)
+            gone = remove_silent_consumers(client, stream, silent_ms=-1)
+            world.note("chores", "remove", stream, gone)
         except (*SERVER_TROUBLE, CrashError) as error:
             world.note("chores", "cannot", error)
         yield

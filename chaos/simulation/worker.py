@@ -64,6 +64,16 @@ class Worker:
         """Whether anything would be left behind by its end."""
         return bool(self._held)
 
+    def believes_to_own(self, entry: Entry) -> bool:
+        """Whether it would settle this entry."""
+        return (entry.stream, entry.id) in self._held
+
+    def was_robbed_of(self, entry: Entry) -> bool:
+        """Whether an entry is gone from here although nobody may have taken it."""
+        until = self._held.get((entry.stream, entry.id), 0)
+        surely_ours = self._world.clock < until and not self._retrying
+        return surely_ours and not self.consumer.owns(entry)
+
     def move(self) -> None:
         """Go one exchange further; raises CrashError where that ends the process."""
         if self.leaving:
@@ -131,7 +141,7 @@ class Worker:
                 return
             if entry := self.consumer.claim(each):
                 self._hold("claims", [entry])
-                self._world.wake_one()
+                self._world.wake_owner(entry)
 
     def _renew(self) -> None:
         ours = [entry for batch in self._batches() for entry in batch]
@@ -142,6 +152,7 @@ class Worker:
                 self._held[key] = clock + LEASE
         if ours:
             self._note("renews", *map(_task, ours))
+            self._world.look_for_theft(self, ours)
 
     def _hold(self, what: str, entries: Sequence[Entry]) -> None:
         if entries:

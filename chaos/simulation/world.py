@@ -14,7 +14,9 @@ from chaos.simulation.worker import LEASE, MASTERS, TICK_MS, Job, Worker, route,
 from streams.keys import WORKERS, Keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from streams.entry import Entry
 
 _MOVES = 180
 _PATIENCE = 12  # rounds in which what is left must be settled: deliveries, and waits in between
@@ -64,6 +66,7 @@ class World:
         self.found: list[str] = []
         self.trace: list[tuple[object, ...]] = []
         self._births = 0
+        self._next: Worker | None = None
         self._routing = Job(self.streams, WORKERS, route)
         self._taking = Job((self.keys.master("a"),), "a", take)
         self._blocked = self.keys.master("c") if not self.chance.randrange(3) else None
@@ -72,11 +75,22 @@ class World:
         """Add a line to the trace."""
         self.trace.append(words)
 
-    def wake_one(self) -> None:
-        """Wake a worker that sleeps, most likely: something was claimed, this is the worst time."""
-        sleepers = [each for each in self._workers if self.clock < each.wakes]
-        if sleepers and self.chance.randrange(4):
-            sleepers[0].wakes = self.clock
+    def wake_owner(self, entry: Entry) -> None:
+        """Wake who held an entry that was just claimed, most likely: the worst time for it."""
+        for worker in self._workers:
+            asleep = self.clock < worker.wakes
+            if asleep and worker.believes_to_own(entry) and self.chance.randrange(4):
+                worker.wakes = self.clock
+                self._next = worker
+
+    def look_for_theft(self, thief: Worker, entries: Sequence[Entry]) -> None:
+        """Find what a worker took from another, whose lease had not lapsed."""
+        self.transport.fate = None
+        others = [each for each in self._workers if each is not thief]
+        for entry in entries:
+            if any(each.was_robbed_of(entry) for each in others):
+                task_id = entry.fields[b"task_id"].decode()
+                self.found.append(f"stolen within a lease: {task_id}")
 
     def run(self) -> None:
         """Play all of it, until everything must have been settled."""
@@ -129,7 +143,7 @@ class World:
         awake = [each for each in self._workers if each.wakes <= self.clock]
         if not awake:
             return
-        worker = self.chance.choice(awake)
+        worker, self._next = self._next or self.chance.choice(awake), None
         self._tempt()
         try:
             worker.move()
@@ -153,6 +167,7 @@ class World:
     def _replace(self, worker: Worker) -> None:
         name = self.chance.choice((None, worker.name))
         self.transport.fate = None
+        self._next = None
         self._workers[self._workers.index(worker)] = self._born(worker.job, name)
 
     def _born(self, job: Job, name: str | None = None) -> Worker:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SEEDS = 700
+SEEDS = 600
 
 
 @pytest.fixture
