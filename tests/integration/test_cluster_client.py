@@ -86,6 +86,14 @@ def test_a_node_that_hangs_holds_up_its_own_partitions_alone(
         frozen.thaw()
 
 
+def test_one_may_connect_while_a_master_is_away(cluster: Cluster) -> None:
+    for node in cluster.nodes:
+        node.kill()
+        with connect(cluster.url) as client:
+            assert client.time()
+        node.start()
+
+
 def test_a_slot_may_move_to_a_node_nobody_has_heard_of(
     cluster: Cluster, client: redis.Redis, tmp_path: Path
 ) -> None:
