@@ -19,7 +19,7 @@ from indexer.handle import Handler
 from indexer.settings import Settings
 from indexer.snapshots import Snapshots
 from indexer.upkeep import Upkeep
-from streams.connect import connect
+from streams.connect import FOREVER, connect
 from streams.consumer import Consumer
 from streams.keys import INDEXERS, Keys
 from streams.lane import Lane
@@ -52,7 +52,9 @@ def main() -> int:
 
     sources = settings.sources
     keys = Keys(settings.prefix)
-    client = connect(settings.redis_url, data_dir=Path(settings.data_dir), role="indexer")
+    client = connect(
+        settings.redis_url, data_dir=Path(settings.data_dir), role="indexer", patience=FOREVER
+    )
     encoder = CachedEncoder(open_encoder(settings.encoder), settings.embedding_cache)
     ledgers = {name: Ledger(client, keys, settings.store, name, encoder) for name in sources}
 

@@ -44,11 +44,12 @@ def master(
     from ops.output import print_line
     from ops.session import open_session
     from ops.stopping import exit_on_term
+    from streams.connect import FOREVER
     from streams.master import Master
 
     exit_on_term()
     words = None if command is None else _words(command)
-    with open_session() as (client, _, parts):
+    with open_session(patience=FOREVER) as (client, _, parts):
         member = Master(client, name, keys=parts, consumer=consumer, lease_ms=_LEASE_MS)
         try:
             for decision in islice(member.decisions(), count):

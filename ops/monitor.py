@@ -55,10 +55,11 @@ def monitor(
     from ops.output import print_json
     from ops.queues import master_names
     from ops.session import open_session, read_settings
+    from streams.connect import FOREVER
 
     settings = read_settings()
     masters = master_names(settings.masters_text)
-    with open_session(settings) as session:
+    with open_session(settings, patience=FOREVER if watch else None) as session:
         while True:
             picture = _look(session, masters, window, limit)
             if as_json:

@@ -67,13 +67,14 @@ def rq(
     from contracts.errors import FatalError
     from ops.session import open_session, read_settings
     from ops.stopping import exit_on_term
+    from streams.connect import FOREVER
     from streams.consumer import Consumer
     from streams.lane import Lane
 
     exit_on_term()
     settings = read_settings()
     job = Job(name, function, timeout, settings.idempotency_seconds * 1_000)
-    with open_session(settings) as session:
+    with open_session(settings, patience=None if burst else FOREVER) as session:
         client = session.client
         in_cluster = isinstance(client, RedisCluster)
         if in_cluster:

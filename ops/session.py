@@ -44,8 +44,15 @@ def read_settings() -> Settings:
 
 
 @contextmanager
-def open_session(settings: Settings | None = None) -> Iterator[Session]:
+def open_session(
+    settings: Settings | None = None, *, patience: float | None = None
+) -> Iterator[Session]:
     """Connect to `REDIS_URL`, or to the embedded server in `CORTEX_DATA_DIR` where that is unset.
+
+    Args:
+        settings: if they were read already.
+        patience: seconds for the server to be there; commands that run until they are told to stop
+            wait `streams.connect.FOREVER`.
 
     Raises:
         TransientError: the server failed while the block ran; trying again may help.
@@ -59,7 +66,9 @@ def open_session(settings: Settings | None = None) -> Iterator[Session]:
 
     settings = settings or read_settings()
     parts = layout(settings.prefix, settings.partitions)
-    client = connect(settings.redis_url, data_dir=Path(settings.data_dir), role="cli")
+    client = connect(
+        settings.redis_url, data_dir=Path(settings.data_dir), role="cli", patience=patience
+    )
     try:
         yield Session(client, parts[0], parts)
     except RedisError as error:

@@ -33,6 +33,7 @@ MAX_BLOCK_MS = 5_000  # the longest BLOCK: the reply must arrive well before SOC
 CONNECT_TIMEOUT = 5.0  # seconds for one attempt
 HEALTH_CHECK = 15  # seconds idle after which a connection is tested before its next command
 PATIENCE = 5.0  # seconds for the first connection
+FOREVER = float("inf")  # the patience of processes that run until they are told to stop
 LOADING_PATIENCE = 30.0  # seconds for a server that is there to load its data
 
 
@@ -42,6 +43,7 @@ def connect(
     data_dir: Path | None = None,
     role: str = "client",
     socket_timeout: float = SOCKET_TIMEOUT,
+    patience: float | None = None,
 ) -> redis.Redis:
     """Connect to Redis, and wait until it answers.
 
@@ -51,6 +53,8 @@ def connect(
         data_dir: directory of the embedded server; `.cortex` if not given.
         role: what this process is, for `CLIENT LIST`: connections are named `cortex:<role>:<pid>`.
         socket_timeout: seconds; a BLOCK must be shorter (`MAX_BLOCK_MS` suits the default).
+        patience: seconds for the server to be there, if not `PATIENCE`; what cannot pass by itself
+            is not waited for. While it waits, stderr says so.
 
     Returns:
         A synchronous client that replies in bytes and never repeats a command on its own: whether a
@@ -65,10 +69,10 @@ def connect(
     url = url or os.environ.get("REDIS_URL")
     if url:
         shown, address = redact(url), parse(url)
-        return _first_answer(shown, lambda: _client(address, options))
+        return _first_answer(shown, lambda: _client(address, options), patience)
     directory = (data_dir or DATA_DIR).absolute()
     return _first_answer(
-        f"the embedded server in {directory}", lambda: _embedded(directory, options)
+        f"the embedded server in {directory}", lambda: _embedded(directory, options), patience
     )
 
 
@@ -135,21 +139,28 @@ def _behind_sentinels(address: Address, options: Options) -> redis.Redis:
     return cast("redis.Redis", primary)
 
 
-def _first_answer(shown: str, make: Callable[[], redis.Redis]) -> redis.Redis:
+def _first_answer(
+    shown: str, make: Callable[[], redis.Redis], patience: float | None
+) -> redis.Redis:
     """The client once its server answers PING; waits out LOADING, gives up sooner on silence."""
+    patience = PATIENCE if patience is None else patience
     error: Exception | None = None
-    for waited in attempts(shown, LOADING_PATIENCE):
+
+    def so_far() -> str:
+        return f"{shown}: {_on_one_line(error)}"
+
+    for waited in attempts(so_far, max(patience, LOADING_PATIENCE)):
         try:
             client = make()
             client.ping()
         except (redis.RedisError, RedisClusterException, OSError) as caught:
             error = caught
             loading = isinstance(error, redis.BusyLoadingError)
-            if not is_transient(error) or (waited >= PATIENCE and not loading):
+            if not is_transient(error) or (waited >= patience and not loading):
                 break
         else:
             return client
-    raise FatalError(f"no Redis at {shown}: {_on_one_line(error)}") from error
+    raise FatalError(f"no Redis at {so_far()}") from error
 
 
 def _on_one_line(error: Exception | None) -> str:

@@ -143,7 +143,7 @@ def _is_open_as(path: Path, descriptor: int) -> bool:
 
 def _bring_up(data_dir: Path) -> Path:
     launcher: subprocess.Popen[str] | None = None
-    for _ in attempts(f"the embedded server in {data_dir}", PATIENCE):
+    for _ in attempts(lambda: f"the embedded server in {data_dir}", PATIENCE):
         if launcher is None:
             path = _socket_path(data_dir)
             if guard.answers(str(path)):

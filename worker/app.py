@@ -17,7 +17,7 @@ from contracts.settings import load, redacted
 from router.masters import Masters
 from router.policy import Policy
 from router.rules import Rules
-from streams.connect import connect
+from streams.connect import FOREVER, connect
 from streams.consumer import Consumer
 from streams.entry import Publish
 from streams.keys import WORKERS
@@ -61,7 +61,9 @@ def main() -> int:
     keys = parts[0]  # for names that have no partition
     masters = Masters.parse(settings.masters_text)
     rules = Rules.parse(settings.rules_text, masters)
-    client = connect(settings.redis_url, data_dir=Path(settings.data_dir), role="worker")
+    client = connect(
+        settings.redis_url, data_dir=Path(settings.data_dir), role="worker", patience=FOREVER
+    )
     live = LiveConfig(client, keys, settings.fresh_config)
     live.start()
 

@@ -10,7 +10,8 @@ import pytest
 import redis
 
 from contracts.errors import FatalError
-from streams.connect import MAX_BLOCK_MS, SOCKET_TIMEOUT, connect
+from streams._waiting import attempts
+from streams.connect import FOREVER, MAX_BLOCK_MS, SOCKET_TIMEOUT, connect
 from streams.embedded import server_command
 from streams.errors import is_transient
 
@@ -91,6 +92,41 @@ def test_a_server_that_comes_up_meanwhile_is_waited_for(
         server.start()
         with connecting.result() as client:
             assert client.ping()
+
+
+def test_who_runs_on_waits_for_a_server_longer_than_others_do(
+    make_server: Callable[..., Server],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    eventually: Callable[..., None],
+) -> None:
+    for patience in ("PATIENCE", "LOADING_PATIENCE"):
+        monkeypatch.setattr(f"streams.connect.{patience}", 0.1)
+    monkeypatch.setattr("streams._waiting.SILENCE", 0.2)
+    server = make_server()
+    server.stop()
+    with ThreadPoolExecutor() as pool:
+        connecting = pool.submit(connect, server.url, patience=FOREVER)
+        eventually(lambda: "No such file" in capsys.readouterr().err)
+        server.start()
+        with connecting.result() as client:
+            assert client.ping()
+
+
+def test_what_is_said_while_waiting_becomes_rarer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("streams._waiting.SILENCE", 0.05)
+    monkeypatch.setattr("streams._waiting.LONGEST", 0.01)
+    for _ in attempts(lambda: "Godot", 0.7):
+        pass
+    assert capsys.readouterr().err.count("waiting for Godot") in (2, 3)
+
+
+def test_no_patience_helps_against_a_wrong_password(make_server: Callable[..., Server]) -> None:
+    server = make_server(None, "--requirepass", "right")
+    with pytest.raises(FatalError, match="no Redis at"):
+        connect(f"{server.url}?password=wrong", patience=FOREVER)
 
 
 def test_loading_is_waited_out(
