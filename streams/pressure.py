@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-_EVERY, _EVERY_WHILE_HIGH = 1.0, 0.1  # seconds between looks
+_EVERY, _EVERY_WHILE_HIGH = 0.25, 0.1  # seconds between looks
 
 
 def memory_share(client: Redis) -> float:
