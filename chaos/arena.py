@@ -38,7 +38,7 @@ class Arena:
         fleet: the workers.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - where the queue is, and how its workers are set
         self,
         run: Run,
         *,
@@ -46,6 +46,7 @@ class Arena:
         url: str | None = None,
         worker_url: str | None = None,
         partitions: int = 0,
+        keep: bool = True,
         **env: str,
     ) -> None:
         """Start the server and connect; workers are started by the row.
@@ -56,6 +57,8 @@ class Arena:
             url: of a queue that the row started itself; then `server` is not used.
             worker_url: what workers connect to, if not the queue directly.
             partitions: how many the queue has.
+            keep: have nothing trimmed that the checker has not read; False where a collector
+                takes what comes out.
             env: settings of the workers.
         """
         self.run = run
@@ -72,7 +75,8 @@ class Arena:
         self.fleet = Fleet(worker_url or self.url, run.directory, **env)
         self._producers: list[Producer] = []
         self._numbers = 0
-        self.keep_outputs()
+        if keep:
+            self.keep_outputs()
 
     @property
     def server(self) -> Server:

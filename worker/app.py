@@ -34,11 +34,15 @@ from worker.loop import run
 from worker.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from redis import Redis
 
     from contracts.messages import RolloutConfig
     from streams.entry import Settlement
+    from streams.keys import Keys
     from streams.settle import Verdict
+    from worker.context import IndexRetriever
     from worker.handle import Retriever
 
 log = structlog.get_logger()
@@ -68,18 +72,16 @@ def main() -> int:
     live.start()
 
     faults: set[str] = set()  # what does not work, for `/readyz`
+    notes: dict[str, Callable[[], object]] = {}  # what else it says
 
     @lru_cache(maxsize=1)
     def retriever() -> Retriever:
-        try:
-            from worker.context import open_retriever  # noqa: PLC0415 (FAISS and the encoder load only where used)
-
-            return open_retriever(settings, masters, keys, client)
-        except (FatalError, ModuleNotFoundError) as error:
-            # Tasks go on without context rather than pile up behind a broken index or encoder.
-            log.error("no context until restarted", error=str(error))  # noqa: TRY400 (one line)
+        opened = _open_retriever(settings, masters, keys, client)
+        if opened is None:
             faults.add("context")
             return NoRetriever()
+        notes["index"] = opened.report
+        return opened
 
     @lru_cache(maxsize=2)
     def handler(config: RolloutConfig) -> Handler:
@@ -108,6 +110,7 @@ def main() -> int:
         stop=settings.pause_at,
         resume=settings.resume_below,
     )
+    notes["reading"] = lambda: pressure.detail
     lanes = [
         Lane(Consumer(client, part.task_streams, WORKERS, settings.name, settings.lease_ms), part)
         for part in parts
@@ -130,7 +133,7 @@ def main() -> int:
     health = Health(
         lambda: {"queue": pump.connected, "context": "context" not in faults},
         Path(settings.health_file) if settings.health_file else None,
-        lambda: {"reading": pressure.detail},
+        lambda: {name: note() for name, note in notes.items()},
     )
     if settings.health_port:
         health.serve(settings.health_port, settings.health_host)
@@ -150,3 +153,16 @@ def main() -> int:
         live.stop()
         log.info("stopped", **tally)
     return 0
+
+
+def _open_retriever(
+    settings: Settings, masters: Masters, keys: Keys, client: Redis
+) -> IndexRetriever | None:
+    try:
+        from worker.context import open_retriever  # noqa: PLC0415 (FAISS and the encoder load only where used)
+
+        return open_retriever(settings, masters, keys, client)
+    except (FatalError, ModuleNotFoundError) as error:
+        # Tasks go on without context rather than pile up behind a broken index or encoder.
+        log.error("no context until restarted", error=str(error))  # noqa: TRY400 (one line)
+        return None
