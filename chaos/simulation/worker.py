@@ -182,6 +182,8 @@ class Worker:
             )
         except SERVER_TROUBLE as error:
             self._note("cannot settle", error)
+            if self._world.calm:
+                raise
             return
         self._retrying = False
         self._outbox.popleft()

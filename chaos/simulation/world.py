@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from streams.entry import Entry
 
 _MOVES = 180
+_ODDS = (75, 15, 5, 5)  # of a worker's move, somebody else's, the clock's, a fault
 _PATIENCE = 12  # rounds in which what is left must be settled: deliveries, and waits in between
 _KINDS: tuple[Kind, ...] = (
     *("crash before", "crash after", "request lost", "refused"),
@@ -69,7 +70,7 @@ class World:
         self._next: Worker | None = None
         self._routing = Job(self.streams, WORKERS, route)
         self._taking = Job((self.keys.master("a"),), "a", take)
-        self._blocked = self.keys.master("c") if not self.chance.randrange(3) else None
+        self._blocked = self.keys.master("c") if self.chance.randrange(2) else None
 
     def note(self, *words: object) -> None:
         """Add a line to the trace."""
@@ -111,15 +112,9 @@ class World:
         self._finish()
 
     def _turn(self) -> None:
-        what = self.chance.random()
-        if what < 0.05:  # noqa: PLR2004 - the odds stand here
-            self._pass_time(self.chance.choice((1, 1, 1, 3)))
-        elif what < 0.1:  # noqa: PLR2004 - as above
-            self._strike()
-        elif what < 0.25:  # noqa: PLR2004 - as above
-            self._move_other()
-        else:
-            self._move_worker()
+        moves = (self._move_worker, self._move_other, self._let_time_pass, self._strike)
+        (move,) = self.chance.choices(moves, _ODDS)
+        move()
         self.transport.fate = None
 
     def _strike(self) -> None:
@@ -178,6 +173,9 @@ class World:
         if self._blocked:
             self.transport.delete(self._blocked)
             self._blocked = None
+
+    def _let_time_pass(self) -> None:
+        self._pass_time(self.chance.choice((1, 1, 1, 3)))
 
     def _pass_time(self, ticks: int) -> None:
         self.clock += ticks
