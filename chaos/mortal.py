@@ -26,7 +26,6 @@ from worker import app, handle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from contracts.messages import Task
 
@@ -111,11 +110,9 @@ class MortalConnection(redis.UnixDomainSocketConnection):
         return reply
 
 
-def connect_mortally(
-    url: str | None = None, *, data_dir: Path | None = None, role: str = "client"
-) -> redis.Redis:
+def connect_mortally(url: str | None = None, **options: Any) -> redis.Redis:  # noqa: ANN401 (as `connect` takes them)
     """Connect as `streams.connect` does, by connections that know what they carry."""
-    client = connect(url, data_dir=data_dir, role=role)
+    client = connect(url, **options)
     pool = client.connection_pool
     pool.disconnect()
     pool.reset()

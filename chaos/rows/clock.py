@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from chaos.arena import Arena
 from chaos.clocks import Clock
 from chaos.matrix import Result, Row
-from chaos.members import holder, members
+from chaos.members import freeze_holder, members
 from chaos.servers import Server, wait_until
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def set_under_load(run: Run, arena: Arena, clock: Clock, **env: str) -> Result:
     producer = arena.produce(500_000, rate=1_000.0)
     recoveries = []
     for count, seconds in enumerate(hours, start=1):
-        number = holder(run, arena)
+        number = freeze_holder(run, arena)
         begun = time.monotonic()
         clock.set(seconds)
         arena.fleet.kill(number)

@@ -13,7 +13,6 @@ from chaos.matrix import Result, Row
 from chaos.members import (
     end,
     freeze_holder,
-    holder,
     members,
     too_late,
     wait_taken_over,
@@ -119,7 +118,7 @@ def kills_under_load(run: Run) -> Result:
             arena.wait_finished((kill + run.chance.random()) * tasks / (kills + 1))
             if kill == kills - 1:
                 producer.join()
-            number = holder(run, arena)
+            number = freeze_holder(run, arena)
             arena.fleet.kill(number)
             arena.fleet.replace(number)
         recovery = arena.drain()
@@ -157,8 +156,9 @@ def term_in_mid_batch(run: Run) -> Result:
         arena.fleet.start(3).wait_reading()
         producer = arena.produce(500_000, rate=500.0)
         for _ in range(times):
-            number = holder(run, arena)
+            number = freeze_holder(run, arena)
             begun = time.monotonic()
+            arena.fleet.thaw(number)
             if code := arena.fleet.terminate(number, within=10.0):
                 violations.append(f"worker {number} exited with {code}")
             slowest = max(slowest, time.monotonic() - begun)
