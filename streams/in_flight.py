@@ -5,12 +5,26 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from streams.entry import Entry, Settlement
+
+
+@dataclass(eq=False)
+class Held:
+    """What a process holds of one lane; one whose server is away does not hold up the others.
+
+    Attributes:
+        count: entries that are not yet settled.
+        outbox: batches to settle; the first may be under way.
+    """
+
+    count: int = 0
+    outbox: deque[Sequence[Settlement]] = field(default_factory=deque)
 
 
 class InFlight:
@@ -20,13 +34,12 @@ class InFlight:
 
     Attributes:
         inbox: batches to handle.
-        outbox: batches to settle; the first may be under way.
     """
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
         self.inbox: deque[list[Entry]] = deque()
-        self.outbox: deque[Sequence[Settlement]] = deque()
+        self._unhandled = 0
         self._entries: dict[tuple[str, bytes], Entry] = {}
         self._alone: object | None = None
         self._stopping = threading.Event()
@@ -69,17 +82,28 @@ class InFlight:
         with self.changed:
             return [entry for entry in self._entries.values() if entry.received < older_than]
 
-    def add(self, entries: list[Entry], batch: int) -> None:
-        """Hold entries and queue them for handling, at most `batch` together."""
+    def add(self, held: Held, entries: list[Entry], batch: int) -> None:
+        """Hold entries of a lane and queue them for handling, at most `batch` together."""
         with self.changed:
+            held.count += len(entries)
+            self._unhandled += len(entries)
             self._entries.update(((entry.stream, entry.id), entry) for entry in entries)
             self.inbox.extend(entries[i : i + batch] for i in range(0, len(entries), batch))
             self.changed.notify_all()
 
-    def settled(self) -> None:
-        """Forget the first batch of the outbox."""
+    def handled(self, held: Held, batch: Sequence[Settlement]) -> None:
+        """Queue what became of a batch for settling."""
         with self.changed:
-            for each in self.outbox.popleft():
+            self._unhandled -= len(batch)
+            held.outbox.append(batch)
+            self.changed.notify_all()
+
+    def settled(self, held: Held) -> None:
+        """Forget the first batch of a lane's outbox."""
+        with self.changed:
+            batch = held.outbox.popleft()
+            held.count -= len(batch)
+            for each in batch:
                 self._entries.pop((each.entry.stream, each.entry.id), None)
             self.changed.notify_all()
 
@@ -87,22 +111,28 @@ class InFlight:
         """Wait, but not beyond a stop."""
         self._stopping.wait(seconds)
 
-    def wait_for_room(self, most: int, seconds: float) -> bool:
-        """Wait until at most `most` entries are held and nobody works alone.
+    def wait_for_room(self, held: Held, most: int, seconds: float) -> bool:
+        """Wait until at most `most` entries of a lane are held and nobody works alone.
 
         Returns:
             False on a stop or when time is up.
         """
         with self.changed:
             room = self.changed.wait_for(
-                lambda: (len(self) <= most and self._alone is None) or self.stopping, seconds
+                lambda: (held.count <= most and self._alone is None) or self.stopping, seconds
             )
             return room and not self.stopping
 
-    def wait_until_empty(self, seconds: float) -> bool:
-        """Wait until nothing is held, or a stop; False when time is up."""
+    def wait_until_empty(self, held: Held, seconds: float) -> bool:
+        """Wait until nothing of a lane is held, and of others only what is handled; or a stop.
+
+        Returns:
+            False when time is up.
+        """
         with self.changed:
-            return self.changed.wait_for(lambda: not self._entries or self.stopping, seconds)
+            return self.changed.wait_for(
+                lambda: not (self._unhandled or held.count) or self.stopping, seconds
+            )
 
     def wait_alone(self, who: object, seconds: float) -> bool:
         """Become the only one who adds entries, until `share`, or a stop; False if time is up."""

@@ -1,16 +1,19 @@
 """Runs consumers for real: reading, working and settling overlap, each on threads of their own.
 
-    a reader thread a lane ──▶ inbox ──▶ your loop ──▶ outbox ──▶ settler thread
+    a reader thread a lane ──▶ inbox ──▶ your loop ──▶ an outbox and a settler thread a lane
 
 The contract for the loop: take a batch from `batches`, hand what became of it to `settle` as a
 whole, as late as you like; leases are renewed meanwhile. A batch is as large as keeps its handling
-near `target_seconds`, so that little is held by a process that dies.
+near `target_seconds`, so that little is held by a process that dies. Lanes share the loop alone:
+while the server of one is away, the others flow.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -18,7 +21,7 @@ import structlog
 from contracts.errors import FatalError
 from streams._threads import watched
 from streams.errors import SERVER_TROUBLE
-from streams.in_flight import InFlight
+from streams.in_flight import Held, InFlight
 from streams.reader import Reader, backoff
 from streams.settle import settle
 
@@ -35,7 +38,6 @@ log = structlog.get_logger()
 
 _FIRST_PACE = 0.003  # seconds per entry, assumed until the first batch is handled
 _GOODBYE = 1.0  # seconds for the threads to end, and for what the server is told at the end
-_OUTBOX = 2  # one batch in the script, one ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,8 @@ class Pump:
 
     Attributes:
         lanes: each is read on a thread of its own.
-        settler: connection used by the settler thread alone.
-        on_settled: told of every settled batch, on the settler thread.
+        settler: client used for settling, by several threads.
+        on_settled: told of every settled batch, of one at a time, on a thread of ours.
         may_read: whether new entries are wanted; asked before each reading.
     """
 
@@ -76,19 +78,31 @@ class Pump:
         self._flight = InFlight()
         self._failure: BaseException | None = None
         self._seconds_per_entry = _FIRST_PACE
-        self._lane_of = {stream: lane for lane in self.lanes for stream in lane.consumer.streams}
+        held = [Held() for _ in self.lanes]
+        self._held_of = {
+            stream: each
+            for lane, each in zip(self.lanes, held, strict=True)
+            for stream in lane.consumer.streams
+        }
         self._readers = [
             Reader(
                 lane.consumer,
                 self._flight,
+                each,
                 self._batch_size,
                 self.may_read,
                 self.settings.max_batch,
             )
-            for lane in self.lanes
+            for lane, each in zip(self.lanes, held, strict=True)
         ]
-        self._reading = [watched(each.run, "reader", self._fail) for each in self._readers]
-        self._settler = watched(self._settle_forever, "settler", self._fail)
+        settling = [
+            partial(self._settle_forever, *each) for each in zip(self.lanes, held, strict=True)
+        ]
+        self._threads = [
+            *(watched(each.run, "reader", self._fail) for each in self._readers),
+            *(watched(each, "settler", self._fail) for each in settling),
+        ]
+        self._telling = threading.Lock()
 
     @property
     def connected(self) -> bool:
@@ -97,7 +111,7 @@ class Pump:
 
     def start(self) -> None:
         """Begin to read."""
-        for thread in (*self._reading, self._settler):
+        for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
@@ -126,13 +140,9 @@ class Pump:
                 return
 
     def settle(self, batch: Sequence[Settlement]) -> None:
-        """Hand over what became of a batch; waits while two batches are still to be settled."""
-        flight = self._flight
-        with flight.changed:
-            while len(flight.outbox) >= _OUTBOX and not flight.overdue and not self._failure:
-                flight.changed.wait(self._nap())
-            flight.outbox.append(batch)
-            flight.changed.notify_all()
+        """Hand over what became of a batch."""
+        if batch:
+            self._flight.handled(self._held_of[batch[0].entry.stream], batch)
 
     def close(self) -> None:
         """Finish the drain: settle, give back what is left, leave the groups.
@@ -145,7 +155,7 @@ class Pump:
             flight.changed.wait_for(lambda: not flight, flight.patience)
         flight.give_up()
         until = time.monotonic() + _GOODBYE
-        for thread in (*self._reading, self._settler):
+        for thread in self._threads:
             if thread.is_alive():
                 thread.join(max(0.0, until - time.monotonic()))
         left = flight.entries()
@@ -167,22 +177,23 @@ class Pump:
             self._failure = error
             self._flight.changed.notify_all()
 
-    def _settle_forever(self) -> None:
+    def _settle_forever(self, lane: Lane, held: Held) -> None:
         flight = self._flight
         while True:
             with flight.changed:
-                flight.changed.wait_for(lambda: flight.outbox or self._drained() or flight.overdue)
-                if not flight.outbox:
+                flight.changed.wait_for(lambda: held.outbox or self._drained() or flight.overdue)
+                if not held.outbox:
                     return
-                batch = flight.outbox[0]
-            verdicts = self._settle(batch) if batch else []
+                batch = held.outbox[0]
+            verdicts = self._settle(lane, batch)
             if len(verdicts) != len(batch):
                 return
-            flight.settled()
-            self.on_settled(batch, verdicts)
+            flight.settled(held)
+            with self._telling:
+                self.on_settled(batch, verdicts)
 
-    def _settle(self, batch: Sequence[Settlement]) -> Sequence[Verdict]:
-        lane, waits = self._lane_of[batch[0].entry.stream], backoff()
+    def _settle(self, lane: Lane, batch: Sequence[Settlement]) -> Sequence[Verdict]:
+        waits = backoff()
         while not self._flight.overdue:
             try:
                 return settle(

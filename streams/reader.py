@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from streams.consumer import Consumer
     from streams.entry import Entry
-    from streams.in_flight import InFlight
+    from streams.in_flight import Held, InFlight
 
 log = structlog.get_logger()
 
@@ -48,6 +48,7 @@ class Reader:
     """Moves the entries of one lane into what a process holds, on a thread of its own.
 
     Attributes:
+        held: what the process holds of the lane.
         batch: most entries to read now.
         may_read: whether new entries are wanted; claimed and recovered ones come anyway.
         largest: most entries handled together.
@@ -57,6 +58,7 @@ class Reader:
 
     consumer: Consumer
     flight: InFlight
+    held: Held
     batch: Callable[[], int]
     may_read: Callable[[], bool]
     largest: int
@@ -118,7 +120,7 @@ class Reader:
         batch = self.batch()
         if not self.may_read():
             self.flight.pause(max(0.0, min(seconds, _BLOCK_MS / 1000)))
-        elif self.flight.wait_for_room(2 * batch, seconds):
+        elif self.flight.wait_for_room(self.held, 2 * batch, seconds):
             block_ms = 0 if self.consumer.sweeping else self._block_ms
             self._hold(self.consumer.read(batch, block_ms))
 
@@ -130,11 +132,11 @@ class Reader:
         try:
             yield from self._until(lambda: self.flight.wait_alone(self, self._third))
             for each in stale:
-                yield from self._until(lambda: self.flight.wait_until_empty(self._third))
+                yield from self._until(self._is_empty)
                 entry = self.consumer.claim(each)
                 self._hold([entry] if entry else [])
                 yield
-            yield from self._until(lambda: self.flight.wait_until_empty(self._third))
+            yield from self._until(self._is_empty)
         finally:
             self.flight.share(self)
 
@@ -146,7 +148,10 @@ class Reader:
 
     def _hold(self, entries: list[Entry]) -> None:
         if entries:
-            self.flight.add(entries, self.largest)
+            self.flight.add(self.held, entries, self.largest)
+
+    def _is_empty(self) -> bool:
+        return self.flight.wait_until_empty(self.held, self._third)
 
     def _renew(self) -> None:
         old = time.perf_counter() - self._third / 2
