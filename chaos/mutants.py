@@ -179,7 +179,7 @@ _OWNERSHIP = """  if not mine[id] then
 """
 _DONE = "if mark and (done[mark] or done[KEYS[first_mark + mark]]) then"
 _BLOCKED = "if not writable[target] then return hand_back(id, BLOCKED) end"
-_BURY = "call('XADD', dead, '*', unpack(cmsgpack.unpack(letter)))\n  return finish(id, mark)"
+_BURY = "call('XDEL', source, id)\n  return finish(id, mark)"
 _AUDIT = "call('XADD', decisions, '*', 'task_id', task_id, 'decision', audit)"
 
 # By name: ways to settle that are wrong.

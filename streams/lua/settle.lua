@@ -90,6 +90,9 @@ local function bury(id, mark, letter)
   local refused = refusal(id, mark)
   if refused then return refused end
   call('XADD', dead, '*', unpack(cmsgpack.unpack(letter)))
+  -- The letter has it whole. Left here, a group begun anew would bury it a second time: what is
+  -- malformed may have no task id to be known by.
+  call('XDEL', source, id)
   return finish(id, mark)
 end
 

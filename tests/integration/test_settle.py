@@ -196,6 +196,19 @@ def test_a_page_of_the_pending_list_at_a_time_finds_everything(redis_client: red
     assert looks == 2
 
 
+def test_what_was_buried_is_not_buried_again_by_a_group_begun_anew(
+    redis_client: redis.Redis,
+) -> None:
+    redis_client.xadd(KEYS.tasks, {"nothing": "useful"})
+    (entry,) = consumer(redis_client).read(1, 10)
+    assert carry_out(redis_client, [Bury(entry, "missing_field", "no task id")]) == ["settled"]
+    redis_client.xgroup_destroy(KEYS.tasks, "workers")
+    assert consumer(redis_client, "b").read(1, 10) == []
+    submit(redis_client, "t-1")
+    assert len(consumer(redis_client, "b").read(2, 10)) == 1
+    assert redis_client.xinfo_groups(KEYS.tasks)[0]["lag"] == 0
+
+
 def test_no_consumer_may_take_the_name_of_the_one_that_waits(redis_client: redis.Redis) -> None:
     with pytest.raises(FatalError, match="retry"):
         consumer(redis_client, RETRY)
