@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _SILENT_MS = 300_000
 _WORK_SLICE = 10_000  # entries per script: holds the server for about 3 ms
-_RECORD_SLICE = 1_000  # these are looked at one by one: about as long
+_RECORD_SLICE = 500  # these may be looked at one by one: about as long
 
 
 def trim_settled(client: Redis, streams: Iterable[str]) -> int:
