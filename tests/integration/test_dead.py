@@ -60,14 +60,14 @@ def test_replay_restores_the_very_bytes_and_forgets_the_task(redis_client: Redis
     assert not redis_client.exists(KEYS.done("t-1"))
     assert redis_client.xlen(KEYS.dead) == 0
     assert replay_dead(redis_client, KEYS, entry_id) == "gone"
-    assert redis_client.xlen(KEYS.tasks) == 2
+    assert redis_client.xlen(KEYS.tasks) == 1
 
 
 def test_a_task_that_was_decided_since_is_not_replayed(redis_client: Redis) -> None:
     entry_id = bury(redis_client, {b"task_id": b"t-1", b"description": b"x"}, task_id="t-1")
     redis_client.set(KEYS.done("t-1"), "999-0")
     assert replay_dead(redis_client, KEYS, entry_id) == "settled-since"
-    assert redis_client.xlen(KEYS.tasks) == 1
+    assert redis_client.xlen(KEYS.tasks) == 0
     assert redis_client.xlen(KEYS.dead) == 1
 
 
