@@ -106,7 +106,7 @@ class Handler:
             if len(entries) > 1:
                 log.warning("handling one by one", entries=len(entries), exc_info=True)
                 return [settlement for entry in entries for settlement in self([entry])]
-            log.exception("left pending", entry=entries[0].id, attempt=entries[0].attempt)
+            log.exception("left pending", entry=entries[0].id.decode(), attempt=entries[0].attempt)
             return [Leave(entries[0])]
 
     def decide(
