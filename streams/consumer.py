@@ -15,8 +15,6 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from redis.exceptions import ResponseError
-
 from contracts.errors import FatalError
 from streams.entry import Entry
 from streams.scripts import run
@@ -177,16 +175,7 @@ class Consumer:
             start = "(" + page[-1].id.decode()
 
     def _join(self, stream: str) -> bool:
-        try:
-            self.client.xgroup_create(stream, self.group, id="0", mkstream=True)
-        except ResponseError as error:
-            if "BUSYGROUP" not in str(error):
-                raise
-            created = False
-        else:
-            created = True
-        self.client.xgroup_createconsumer(stream, self.group, self.name)
-        return created
+        return bool(run(self.client, "join", [stream], [self.group, self.name]))
 
     def _by_turn(self) -> list[str]:
         turn, first = next(self._turns), 0

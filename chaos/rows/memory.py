@@ -1,4 +1,4 @@
-"""Faults of memory: a master that stops consuming, and what piles up over time."""
+"""Faults of memory: none left, a master that stops consuming, and what piles up over time."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from urllib.request import urlopen
 
 import orjson
+from redis.exceptions import OutOfMemoryError
 
 from chaos.arena import MASTERS, Arena
 from chaos.collector import Collector
@@ -144,6 +145,34 @@ def wait_all_out(arena: Arena, masters: Masters, within: float = 60.0) -> float:
     return time.monotonic() - begun
 
 
+def out_of_memory(run: Run) -> Result:
+    """Fill the memory with tasks while no worker is there, then let everybody loose."""
+    with Arena(run) as arena, Masters(arena) as masters, connect(arena.url) as client:
+        producer = Producer(client, arena.parts)
+        limit_memory(arena, run.scale(6, 64) * MIB)
+        full = False
+        while not full:
+            submissions = submit(arena, producer, _MINE, 100)
+            full = all(each.verdict != "ok" for each in submissions)
+        unclear = [each for each in submissions if not isinstance(each.error, OutOfMemoryError)]
+        accepted = arena.history.count("ok")
+        arena.fleet.start(2).wait_reading()
+        masters.work()
+        recovery = wait_all_out(arena, masters)
+        wait_until(
+            lambda: submit(arena, producer, _OTHERS, 1)[0].verdict == "ok", "tasks are taken again"
+        )
+        wait_all_out(arena, masters)
+        return judge(
+            arena,
+            masters,
+            1,
+            recovery,
+            f"refused without saying why: {unclear[0]}" if unclear else "",
+            note=f"full with {accepted} tasks",
+        )
+
+
 def stopped_master(run: Run) -> Result:
     """Stop one master and let its queue fill the memory; then let it go on."""
     port = free_port()
@@ -241,6 +270,11 @@ def submitted_twice(run: Run) -> Result:
 
 
 ROWS = (
+    Row(
+        "out-of-memory",
+        "tasks are refused with a clear error, workers drain what is there, all goes on by itself",
+        out_of_memory,
+    ),
     Row(
         "stopped-master",
         "its queue grows, others flow; reading stops at 80 % of the memory, and goes on by itself",

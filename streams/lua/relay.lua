@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Enqueue one RQ job for a held decision and acknowledge it, at most once per task and window.
 -- KEYS[1] master stream, [2] RQ queue (list), [3] RQ's set of queues, [4] job hash, [5] mark.
 -- ARGV[1] group, [2] consumer, [3] id, [4] job id, [5] window in ms, then the job hash's fields.

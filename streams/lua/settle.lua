@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Publish and acknowledge a batch of entries of one stream, each exactly once.
 --
 -- KEYS[1] source stream, KEYS[2] decisions, KEYS[3] dead, then the target streams, then the done keys
@@ -17,9 +17,9 @@
 -- What is handed back is pending for the consumer "retry", which nobody is: lua/stale.lua lets it
 -- wait for longer than what a dead worker held.
 --
--- A script does not roll back, and XADD can be refused for lack of memory where XACK cannot: so
--- types are checked before the first write and the acknowledgement comes last. The header makes
--- the server refuse the whole script up front when it is out of memory.
+-- A script does not roll back, so types are checked before the first write and the acknowledgement
+-- comes last. It is allowed without memory: what was read must be settled and what was taken
+-- acknowledged, or nothing would ever be freed; how much is read is what pressure bounds.
 local SETTLED, DUPLICATE, FENCED, BLOCKED, LEFT = 1, 2, 3, 4, 5
 local RETRY = 'retry'
 local call = redis.call

@@ -7,13 +7,14 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
-from redis.exceptions import ResponseError
+from redis.exceptions import OutOfMemoryError, ResponseError
 
 from contracts.errors import FatalError
 from streams.consumer import RETRY, Consumer
 from streams.dead import decode_payload
 from streams.entry import Ack, Bury, Leave, Publish
 from streams.keys import Keys
+from streams.scripts import run
 from streams.settle import settle
 
 if TYPE_CHECKING:
@@ -238,17 +239,25 @@ def test_a_broken_audit_stream_writes_nothing_at_all(redis_client: redis.Redis) 
     assert carry_out(redis_client, [*batch]) == ["settled"]
 
 
-def test_out_of_memory_refuses_the_whole_batch_up_front(redis_client: redis.Redis) -> None:
+def test_without_memory_workers_join_and_settle_and_masters_report(
+    redis_client: redis.Redis,
+) -> None:
+    """Or nothing would ever be freed: only new work is refused."""
     submit(redis_client, "t-1")
-    batch = [publish(entry) for entry in consumer(redis_client).read(10, 10)]
+    redis_client.xgroup_create(MASTER, NAME, id="0", mkstream=True)
     redis_client.config_set("maxmemory", 1)
     try:
-        with pytest.raises(ResponseError, match="maxmemory"):
-            carry_out(redis_client, [*batch])
+        with pytest.raises(OutOfMemoryError):
+            submit(redis_client, "t-2")
+        batch = [publish(entry) for entry in consumer(redis_client).read(10, 10)]
+        assert carry_out(redis_client, [*batch]) == ["settled"]
+        ((_, ((entry_id, _fields),)),) = redis_client.xreadgroup(NAME, "m", {MASTER: ">"}).items()
+        report = [NAME, "m", entry_id, "task_id", "t-1"]
+        assert run(redis_client, "report", [MASTER, KEYS.outcomes], report) == 1
     finally:
         redis_client.config_set("maxmemory", 0)
-    assert carry_out(redis_client, [*batch]) == ["settled"]
-    assert ids(redis_client, MASTER) == ids(redis_client, KEYS.decisions) == ["t-1"]
+    assert ids(redis_client, KEYS.decisions) == ids(redis_client, KEYS.outcomes) == ["t-1"]
+    assert redis_client.xpending(MASTER, NAME)["pending"] == 0
 
 
 def test_the_server_may_forget_its_scripts(redis_client: redis.Redis) -> None:
