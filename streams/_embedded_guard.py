@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import signal
 import socket
 import sys
@@ -32,14 +33,18 @@ LINGER = 2.0  # seconds without users; spares a restart between two commands of 
 RESTARTS, WINDOW = 5, 60.0  # more crashes than this within so many seconds: something is broken
 BACKOFF = 0.1  # seconds before the second restart, doubled each time
 TERM_PATIENCE = 10.0  # seconds a server may take to flush its log when told to end
+LOG_TAIL = 16_384  # bytes of the server's log in which its last words are looked for
+LOGS = Path("appendonlydir")
+READY = "ready:"
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def die_with_parent(parent: int) -> None:
     """Have the kernel kill this process with its parent (Linux); exit if it is gone already.
 
-    KILL, because a server busy in a script does not act on TERM. Nothing acknowledged is lost: the
-    append-only file is written before the reply is sent, and the page cache outlives the process.
+    KILL, because a server busy in a script does not act on TERM. Little that was acknowledged is
+    lost: the append-only file is written before the reply is sent, and the page cache outlives the
+    process; only while a sync of the file is under way do writes wait, for two seconds at most.
     """
     if sys.platform == "linux":
         import ctypes  # noqa: PLC0415 -- 10 ms, needed in the child only
@@ -85,7 +90,9 @@ class Guard:
         self._report: int | None = report
         self._users = os.open("users.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._crashes: deque[float] = deque(maxlen=RESTARTS + 1)
-        self._ready = False
+        self._sizes: dict[str, int] = {}
+        self._answered = False  # since its last start
+        self._ready = False  # ever
         self._server = 0
 
     def run(self) -> None:
@@ -97,16 +104,47 @@ class Guard:
                 if self._users_present():
                     used = time.monotonic()
                 self._revive()
-                if not self._ready and answers(str(self._path)):
-                    self._ready = True
-                    self.tell("ready")
-                time.sleep(POLL if self._ready else STARTUP_POLL)
+                if not self._answered and answers(str(self._path)):
+                    self._answered = self._ready = True
+                    damage = self._damage()
+                    log(damage or "server answers")
+                    self.tell(READY + damage)
+                time.sleep(POLL if self._answered else STARTUP_POLL)
         finally:
             self._stop()
 
     def _start(self) -> None:
+        self._answered = False
+        self._sizes = {each.name: each.stat().st_size for each in LOGS.glob("*")}
+        if self._sizes and not any(LOGS.glob("*.manifest")):
+            # The server would begin anew, and mix the old data in at its next start.
+            raise SystemExit(f"the manifest of {', '.join(sorted(self._sizes))} is missing")
         self._server = spawn(self._argv)
         log(f"server {self._server} started")
+
+    def _damage(self) -> str:
+        """What the server could not load of its log, though it started; nothing if it was whole.
+
+        A write that was under way when power was lost ends in the middle: these few bytes were not
+        synced. But the server takes a damaged length for such an end, too, and drops what follows.
+        """
+        for line in self._warnings(self._server):
+            if cut := re.search(r"Truncating the AOF (\S+) at offset (\d+)", line):
+                name, offset = cut.groups()
+                dropped = self._sizes[name] - int(offset)
+                return f"{name} ended in the middle of a write: dropped {dropped} bytes"
+            if "AOF-loading" in line:
+                return "its log is damaged, some writes were skipped; see valkey.log"
+        return ""
+
+    def _warnings(self, pid: int) -> list[str]:
+        """What a server process wrote to its log as warnings (` # `), of the log's end."""
+        with contextlib.suppress(OSError), Path("valkey.log").open("rb") as log_file:
+            log_file.seek(max(0, log_file.seek(0, os.SEEK_END) - LOG_TAIL))
+            lines = log_file.read().decode(errors="replace").splitlines()
+            own = (line.partition(" # ") for line in lines if line.startswith(f"{pid}:"))
+            return [said for _, mark, said in own if mark]
+        return []
 
     def _users_present(self) -> bool:
         try:
@@ -142,7 +180,8 @@ class Guard:
         log(f"server {pid} ended with {code}")
         self._server = 0
         if not self._ready:
-            raise SystemExit(f"the server ended with {code} before it was ready")
+            said = f": {lines[-1]}" if (lines := self._warnings(pid)) else ""
+            raise SystemExit(f"the server ended with {code} before it was ready{said}")
         now = time.monotonic()
         self._crashes.append(now)
         recent = sum(now - crash < WINDOW for crash in self._crashes)
@@ -153,7 +192,10 @@ class Guard:
         self._start()
 
     def tell(self, message: str) -> None:
-        """Report `ready`, or why not, to whoever asked for the server; later calls do nothing."""
+        """Report `READY` and what is to be known, or why not, to whoever asked for the server.
+
+        Later calls do nothing.
+        """
         if self._report is not None:
             # Who asked may be gone already.
             with contextlib.suppress(BrokenPipeError), os.fdopen(self._report, "wb") as report:
@@ -196,7 +238,10 @@ def detach() -> int:
         os.close(writing)
         with os.fdopen(reading, "rb") as reports:
             message = reports.read().decode()
-        raise SystemExit(0 if message == "ready" else message or "the guard was killed")
+        if message.startswith(READY):
+            sys.stderr.write(message.removeprefix(READY))
+            raise SystemExit(0)
+        raise SystemExit(message or "the guard was killed")
     os.close(reading)
     os.setsid()
     log_file = os.open("guard.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

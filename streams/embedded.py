@@ -5,8 +5,9 @@ about two seconds after the last of them ended, however it ended. A guard proces
 (`streams._embedded_guard`) does the keeping; this module is the users' side. In the directory:
 
 * `redis.sock`: the server's socket (a symbolic link where the path is too long for a socket);
-* `appendonlydir/`: the data, an append-only file synced every second; it survives a `kill -9` of
-  the server whole, and a power cut up to the last second or so;
+* `appendonlydir/`: the data, an append-only file synced every second; it survives a power cut up
+  to the last second or so, and a `kill -9` of the server but for writes that waited for a sync to
+  end (two seconds of them at most, where the disk is that slow);
 * `server.lock`, `users.lock`: who serves and who uses; the kernel releases both with the process;
 * `valkey.log`, `guard.log`: what went on.
 
@@ -154,7 +155,10 @@ def _bring_up(data_dir: Path) -> Path:
             if launcher.returncode:
                 raise FatalError(
                     f"no server in {data_dir}: {reason.strip()}; see valkey.log and guard.log there"
+                    + _how_to_check(reason)
                 )
+            if reason:
+                sys.stderr.write(f"the server in {data_dir}: {reason}\n")
             launcher = None
     if launcher is not None:
         launcher.kill()
@@ -162,6 +166,14 @@ def _bring_up(data_dir: Path) -> Path:
     raise TransientError(
         f"the server in {data_dir} is not up after {PATIENCE:.0f} s; see valkey.log there"
     )
+
+
+def _how_to_check(reason: str) -> str:
+    """Where the program is that the server names when its log is damaged: it is the server."""
+    if "check-aof" not in reason:
+        return ""
+    binary, *_ = server_command(Path(), Path())
+    return f" (valkey-check-aof is the server under another name: ln -s {binary} valkey-check-aof)"
 
 
 def _launch(data_dir: Path) -> subprocess.Popen[str] | None:

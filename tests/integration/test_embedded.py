@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -228,9 +229,58 @@ def test_data_the_server_cannot_load_is_one_clear_line(
     eventually(lambda: not served(data_dir))
     (log,) = (data_dir / "appendonlydir").glob("*.incr.aof")
     log.write_bytes(b"nonsense" + log.read_bytes())
-    with pytest.raises(FatalError, match=r"before it was ready; see valkey.log") as caught:
+    why = r"before it was ready: Bad file format.*check-aof --fix.*; see valkey.log.*ln -s /"
+    with pytest.raises(FatalError, match=why) as caught:
         connect(data_dir=data_dir)
     assert "\n" not in str(caught.value)
+
+
+def test_data_without_its_manifest_is_not_begun_anew(
+    data_dir: Path, eventually: Callable[..., None]
+) -> None:
+    with connect(data_dir=data_dir) as client:
+        client.xadd("tasks", {"task_id": "t-1"})
+    embedded.release(data_dir)
+    eventually(lambda: not served(data_dir))
+    (data_dir / "appendonlydir" / "appendonly.aof.manifest").unlink()
+    with pytest.raises(FatalError, match=r"the manifest of appendonly.* is missing"):
+        connect(data_dir=data_dir)
+
+
+def test_what_a_damaged_end_cost_is_said(
+    data_dir: Path, eventually: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with connect(data_dir=data_dir) as client:
+        client.set("kept", 1)
+        client.set("torn", "x" * 1000)
+    embedded.release(data_dir)
+    eventually(lambda: not served(data_dir))
+    (log,) = (data_dir / "appendonlydir").glob("*.incr.aof")
+    log.write_bytes(log.read_bytes()[:-100])
+    with connect(data_dir=data_dir) as client:
+        assert client.get("kept") == b"1"
+        assert not client.exists("torn")
+    assert re.search(
+        r"ended in the middle of a write: dropped 9\d\d bytes", capsys.readouterr().err
+    )
+    assert "dropped" in (data_dir / "guard.log").read_text()
+    embedded.release(data_dir)
+
+
+def test_writes_that_cannot_be_loaded_are_said(
+    data_dir: Path, eventually: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with connect(data_dir=data_dir) as client:
+        client.set("key", "abcdef")
+        client.append("key", "g")
+    embedded.release(data_dir)
+    eventually(lambda: not served(data_dir))
+    (log,) = (data_dir / "appendonlydir").glob("*.incr.aof")
+    log.write_bytes(log.read_bytes().replace(b"APPEND", b"LPUSHX"))
+    with connect(data_dir=data_dir) as client:
+        assert client.get("key") == b"abcdef"
+    assert "some writes were skipped; see valkey.log" in capsys.readouterr().err
+    embedded.release(data_dir)
 
 
 def test_without_the_wheel_the_way_out_is_named(
