@@ -10,15 +10,16 @@ from chaos.arena import Arena
 from chaos.cluster import Cluster
 from chaos.confirmed import Confirmed
 from chaos.matrix import Result, Row
-from chaos.servers import wait_until
-from streams.connect import connect
+from chaos.servers import Server, wait_until
+from contracts.messages import Task
+from streams.connect import SOCKET_TIMEOUT, connect
 from streams.partitions import partition_of, slot
+from streams.producer import Producer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from chaos.matrix import Run
-    from chaos.servers import Server
     from streams.keys import Keys
 
 PARTITIONS, MASTERS, WORKERS = 8, 3, 3
@@ -75,25 +76,42 @@ def master_restart(run: Run) -> Result:
 
 def hole(run: Run) -> Result:
     """Keep a master without a replica away; the slots of the others are served."""
+    return _away(run, Server.kill, Server.start)
+
+
+def stall(run: Run) -> Result:
+    """Let a master without a replica hang, its connections open; the others are served."""
+    return _away(run, Server.freeze, Server.thaw)
+
+
+def _away(
+    run: Run, take_away: Callable[[Server], object], bring_back: Callable[[Server], object]
+) -> Result:
+    count = run.scale(500, 5_000)
     with ExitStack() as stack:
-        partial = ("--cluster-require-full-coverage", "no", "--appendfsync", "always")
-        cluster = stack.enter_context(Cluster(run.directory / "cluster", *partial))
+        options = ("--cluster-require-full-coverage", "no", "--appendfsync", "always")
+        cluster = stack.enter_context(Cluster(run.directory / "cluster", *options))
         arena = _arena(stack, run, cluster)
-        arena.submit(run.scale(500, 5_000))
-        killed = run.chance.choice(cluster.masters())
-        away = {keys.partition for keys in _served_by(cluster, killed, arena.parts)}
-        stuck, flowing = _split(arena, away, run.scale(500, 5_000))
-        killed.kill()
-        wait_until(lambda: _knows_of_failure(cluster), "the others notice")
-        arena.producer().submit(flowing)
-        wait_until(lambda: _all_decided(cluster, arena.parts, away), "the others' tasks decided")
-        arena.fleet.start().wait_reading()
-        killed.start()
+        gone = run.chance.choice(cluster.masters())
+        others = [node for node in cluster.nodes if node is not gone]
+        away = _served_by(cluster, gone, arena.parts)
+        there = [keys for keys in arena.parts if keys not in away]
+        _begin_work(arena, 2 * count)
+        take_away(gone)
+        wait_until(lambda: all(map(_misses_slots, others)), "the others notice")
+        begun = time.monotonic()
+        _submit(arena, there, count)
+        wait_until(lambda: _idle(arena, there), "the others' tasks decided")
+        flowed = time.monotonic() - begun
+        if not gone.alive:
+            arena.fleet.start().wait_reading()
+        bring_back(gone)
         cluster.wait_ok()
-        arena.producer().submit(stuck)
+        _submit(arena, away, count)
         recovery = arena.drain()
-        note = f"{len(away)} of {PARTITIONS} partitions away"
-        return arena.result(1, recovery, *_late(recovery), note=note)
+        slow = [f"the others took {flowed:.1f} s"] if flowed > SOCKET_TIMEOUT else []
+        note = f"{len(away)} of {PARTITIONS} partitions away, the others done in {flowed:.1f} s"
+        return arena.result(1, recovery, *slow, *_late(recovery), note=note)
 
 
 def down(run: Run) -> Result:
@@ -102,14 +120,15 @@ def down(run: Run) -> Result:
         options = ("--appendfsync", "always")
         cluster = stack.enter_context(Cluster(run.directory / "cluster", *options))
         arena = _arena(stack, run, cluster)
-        arena.submit(run.scale(1_000, 10_000))
-        killed = run.chance.choice(cluster.masters())
-        killed.kill()
-        wait_until(lambda: _is_down(cluster), "the cluster is down")
+        gone = run.chance.choice(cluster.masters())
+        _begin_work(arena, run.scale(2_000, 20_000))
+        gone.kill()
+        others = [node for node in cluster.nodes if node is not gone]
+        wait_until(lambda: all(map(_is_down, others)), "the cluster is down")
         arena.producer(once=True).submit(refused := arena.ids(100))
         accepted = [each for each in refused if arena.history.seen[each] == "ok"]
         ended = WORKERS - len(arena.fleet.alive)
-        killed.start()
+        gone.start()
         cluster.wait_ok()
         recovery = arena.drain()
         wrong = [f"{len(accepted)} tasks accepted by a cluster that is down"] if accepted else []
@@ -155,13 +174,25 @@ def _slot(keys: Keys) -> int:
     return slot(keys.partition or "")
 
 
-def _split(arena: Arena, away: set[str | None], count: int) -> tuple[list[str], list[str]]:
-    """New ids: those of some partitions, and all others."""
-    halves: tuple[list[str], list[str]] = ([], [])
-    for task_id in arena.ids(count):
-        keys = arena.parts[partition_of(task_id, PARTITIONS)]
-        halves[keys.partition not in away].append(task_id)
-    return halves
+def _begin_work(arena: Arena, count: int) -> None:
+    """Have workers in the middle of so many tasks."""
+    for number in arena.fleet.alive:
+        arena.fleet.freeze(number)
+    arena.submit(count)
+    for number in arena.fleet.alive:
+        arena.fleet.thaw(number)
+    arena.wait_finished(1)
+
+
+def _submit(arena: Arena, parts: Sequence[Keys], count: int) -> None:
+    """Submit tasks that belong to some of the partitions, each until it is confirmed."""
+    chosen = [
+        Task(task_id=task_id, description="fix the login bug")
+        for task_id in arena.ids(count)
+        if arena.parts[partition_of(task_id, PARTITIONS)] in parts
+    ]
+    for each in Producer(arena.client, arena.parts).submit_surely(chosen):
+        arena.history.note(each.verdict, [each.task_id])
 
 
 def _move(run: Run, cluster: Cluster, keys: Keys) -> int:
@@ -183,38 +214,31 @@ def _seconds_until_decided(cluster: Cluster, parts: Sequence[Keys]) -> float:
     return time.monotonic() - begun
 
 
-def _all_decided(cluster: Cluster, parts: Sequence[Keys], away: set[str | None]) -> bool:
-    """Whether nothing waits or is worked on in the partitions that are there."""
-    with connect(cluster.url, role="checker") as client:
-        groups = [
-            client.xinfo_groups(keys.tasks)[0] for keys in parts if keys.partition not in away
-        ]
+def _idle(arena: Arena, parts: Sequence[Keys]) -> bool:
+    """Whether nothing waits or is worked on in some partitions."""
+    groups = [arena.client.xinfo_groups(keys.tasks)[0] for keys in parts]
     return all(group["lag"] == 0 and group["pending"] == 0 for group in groups)
 
 
-def _info(node: Server, section: str) -> Any:  # noqa: ANN401 - redis-py's
+def _info(node: Server, command: str, *args: str) -> Any:  # noqa: ANN401 - redis-py's
     with node.client() as client:
-        return client.info(section) if section != "cluster" else client.cluster("INFO")
+        return client.execute_command(command, *args)
 
 
-def _knows_of_failure(cluster: Cluster) -> bool:
-    """Whether every living node counts the slots of one that is gone as failed."""
-    return all(
-        int(_info(node, "cluster")["cluster_slots_fail"]) for node in cluster.nodes if node.alive
-    )
+def _misses_slots(node: Server) -> bool:
+    """Whether a node takes slots of another one for failed."""
+    return int(_info(node, "CLUSTER INFO")["cluster_slots_fail"]) > 0
 
 
-def _is_down(cluster: Cluster) -> bool:
-    return all(
-        _info(node, "cluster")["cluster_state"] == "fail" for node in cluster.nodes if node.alive
-    )
+def _is_down(node: Server) -> bool:
+    return bool(_info(node, "CLUSTER INFO")["cluster_state"] == "fail")
 
 
 def _errors(cluster: Cluster) -> dict[str, int]:
     """How often clients were sent elsewhere, or told to wait."""
     found = dict.fromkeys(("MOVED", "ASK", "TRYAGAIN"), 0)
     for node in cluster.nodes:
-        stats = _info(node, "errorstats")
+        stats = _info(node, "INFO", "errorstats")
         for name in found:
             found[name] += int(stats.get(f"errorstat_{name}", {"count": 0})["count"])
     return found
@@ -239,6 +263,11 @@ ROWS = (
         "cluster-hole",
         "while a master is away, the partitions of the others flow",
         hole,
+    ),
+    Row(
+        "cluster-stall",
+        "while a master hangs, the partitions of the others flow",
+        stall,
     ),
     Row(
         "cluster-down",
