@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+import redis
 import structlog
 
 from contracts.errors import FatalError
@@ -23,7 +24,7 @@ from streams._threads import watched
 from streams.errors import SERVER_TROUBLE
 from streams.in_flight import Held, InFlight
 from streams.reader import Reader, backoff
-from streams.settle import settle
+from streams.settle import AT_ONCE, settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -193,7 +194,7 @@ class Pump:
                 self.on_settled(batch, verdicts)
 
     def _settle(self, lane: Lane, batch: Sequence[Settlement]) -> Sequence[Verdict]:
-        waits = backoff()
+        waits, at_once = backoff(), AT_ONCE
         while not self._flight.overdue:
             try:
                 return settle(
@@ -203,9 +204,12 @@ class Pump:
                     group=lane.consumer.group,
                     consumer=lane.consumer.name,
                     window_ms=self.settings.window_ms,
+                    at_once=at_once,
                 )
             except SERVER_TROUBLE as error:
                 wait = next(waits)
+                if isinstance(error, redis.TimeoutError):
+                    at_once = max(1, at_once // 2)  # so much may be too much for a slow connection
                 log.warning("cannot settle", error=str(error), batch=len(batch), retry_in=wait)
                 with self._flight.changed:
                     self._flight.changed.wait_for(lambda: self._flight.overdue, wait)

@@ -33,7 +33,7 @@ _VERDICTS: dict[int, Verdict] = {
     4: "blocked",
     5: "left",
 }
-_BATCH = 256  # one script holds the server for 2.4 ms at this size
+AT_ONCE = 256  # one script holds the server for 2.4 ms at this size
 
 
 def settle(  # noqa: PLR0913 (a batch, and whose it is)
@@ -44,6 +44,7 @@ def settle(  # noqa: PLR0913 (a batch, and whose it is)
     group: str,
     consumer: str,
     window_ms: int,
+    at_once: int = AT_ONCE,
 ) -> list[Verdict]:
     """Carry out what became of a batch of entries.
 
@@ -54,6 +55,7 @@ def settle(  # noqa: PLR0913 (a batch, and whose it is)
         group: consumer group of the entries.
         consumer: who must still own them.
         window_ms: how long a task id is remembered as dealt with.
+        at_once: most settlements in one exchange with the server.
 
     Returns:
         One verdict per settlement: `settled`; `duplicate` (dealt with before, now acknowledged);
@@ -65,7 +67,7 @@ def settle(  # noqa: PLR0913 (a batch, and whose it is)
         redis.RedisError: nothing is known about the batch; call again with the same batch.
     """
     verdicts: dict[tuple[str, bytes], Verdict] = {}
-    for stream, part in _by_stream(batch):
+    for stream, part in _by_stream(batch, at_once):
         keys_arg, args = _arguments(keys, stream, part, (group, consumer, window_ms))
         codes = run(client, "settle", keys_arg, args)
         verdicts.update(
@@ -75,13 +77,13 @@ def settle(  # noqa: PLR0913 (a batch, and whose it is)
     return [verdicts[each.entry.stream, each.entry.id] for each in batch]
 
 
-def _by_stream(batch: Sequence[Settlement]) -> Iterable[tuple[str, list[Settlement]]]:
+def _by_stream(batch: Sequence[Settlement], at_once: int) -> Iterable[tuple[str, list[Settlement]]]:
     parts: dict[str, list[Settlement]] = {}
     for each in batch:
         parts.setdefault(each.entry.stream, []).append(each)
     for stream, part in parts.items():
-        for start in range(0, len(part), _BATCH):
-            yield stream, part[start : start + _BATCH]
+        for start in range(0, len(part), at_once):
+            yield stream, part[start : start + at_once]
 
 
 def _arguments(
