@@ -1,10 +1,11 @@
-"""Plays the matrix: `python -m chaos [--seed N] [--row NAME ...] [--bounded] [--json]`."""
+"""Plays the matrix: `python -m chaos [--seed N] [--row NAME ...] [--bounded] [--jobs N]`."""
 
 from __future__ import annotations
 
 import random
+import subprocess
 import sys
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -12,38 +13,47 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from chaos.matrix import play
+from chaos.matrix import Played, play
 from chaos.rows import ROWS
+from chaos.seeds import remembered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from chaos.matrix import Played
-
-SEEDS = Path(__file__).with_name("seeds.txt")  # "<row> <seed>": what failed once, played for ever
+_KNOWN = {row.name: row for row in ROWS}
 
 
-def main(
+def main(  # noqa: PLR0913 - one per option
     *,
     seed: Annotated[int | None, typer.Option(help="Plays a run again. Default: by chance.")] = None,
     row: Annotated[list[str] | None, typer.Option(help="Only this row; may be repeated.")] = None,
     bounded: Annotated[bool, typer.Option("--bounded", help="As the tests do: smaller.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Rows played side by side.")] = 2,
+    alone: Annotated[bool, typer.Option("--alone", help="Not what failed before.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON line a row.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="The table as Markdown.")] = False,
 ) -> None:
     """Inject every fault of the matrix and print what came of it; 0 only if all promises held."""
     seed = random.randrange(2**32) if seed is None else seed
-    known = {each.name: each for each in ROWS}
-    if unknown := set(row or ()) - known.keys():
-        raise typer.BadParameter(f"no row {min(unknown)!r}; there are {', '.join(known)}")
-    chosen = [known[name] for name in row] if row else list(ROWS)
+    if unknown := set(row or ()) - _KNOWN.keys():
+        raise typer.BadParameter(f"no row {min(unknown)!r}; there are {', '.join(_KNOWN)}")
+    wanted = [
+        (name, each)
+        for name in row or _KNOWN
+        for each in [*([] if alone else remembered(name)), seed]
+    ]
     error = Console(stderr=True)
     error.print(f"seed {seed}")
-    played = []
-    for each in chosen:
-        for each_seed in [*failed_before(each.name), seed]:
-            played.append(play(each, each_seed, full=not bounded))
-            error.print(_line(played[-1]))
+    if len(wanted) == 1:
+        ((name, seed),) = wanted
+        played = [play(_KNOWN[name], seed, full=not bounded)]
+        error.print(_line(played[0]))
+    else:
+        with ThreadPoolExecutor(jobs) as pool:
+            played = []
+            for one in pool.map(lambda each: _play_apart(*each, bounded=bounded), wanted):
+                played.append(one)
+                error.print(_line(one))
     if as_json:
         for one in played:
             sys.stdout.write(msgspec.json.encode(one).decode() + "\n")
@@ -54,10 +64,15 @@ def main(
     raise typer.Exit(not all(one.result.passed for one in played))
 
 
-def failed_before(name: str) -> list[int]:
-    """Seeds with which a row failed once."""
-    lines = (line.partition("#")[0].split() for line in SEEDS.read_text().splitlines())
-    return [int(words[1]) for words in lines if words and words[0] == name]
+def _play_apart(name: str, seed: int, *, bounded: bool) -> Played:
+    """Play a row in a process of its own: what it leaves behind ends with it."""
+    which = ["--row", name, "--seed", str(seed), "--alone", *(["--bounded"] if bounded else [])]
+    command = [sys.executable, "-m", "chaos", *which, "--json"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        return msgspec.json.decode(ran.stdout.splitlines()[-1], type=Played)
+    except (IndexError, msgspec.DecodeError) as error:
+        raise RuntimeError(f"{' '.join(command)} said nothing: {ran.stderr[-2000:]}") from error
 
 
 _HEAD = ("fault", "runs", "lost", "doubled", "recovery s", "holds", "")

@@ -9,18 +9,8 @@ scheduler lets it pass, by ageing what the server holds. The same seed gives the
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from chaos.simulation.system import System
 from chaos.simulation.transport import Transport, age, one_core
 from chaos.simulation.world import Played, play
 
-__all__ = ["Played", "System", "Transport", "age", "one_core", "play", "remembered"]
-
-_FAILED = Path(__file__).parents[1] / "seeds.txt"
-
-
-def remembered() -> list[int]:
-    """The seeds that ever failed (`chaos/seeds.txt`)."""
-    lines = (line.partition("#")[0].strip() for line in _FAILED.read_text().splitlines())
-    return [int(line) for line in lines if line]
+__all__ = ["Played", "System", "Transport", "age", "one_core", "play"]

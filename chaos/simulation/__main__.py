@@ -10,7 +10,8 @@ from pathlib import Path
 
 from chaos.mutants import SYSTEMS
 from chaos.servers import Server
-from chaos.simulation import Played, System, Transport, one_core, play, remembered
+from chaos.seeds import remembered
+from chaos.simulation import Played, System, Transport, one_core, play
 
 _PROGRESS = 250  # seeds between lines
 
@@ -19,7 +20,7 @@ def main() -> int:
     """Play the seeds that ever failed, then a range of them; returns 1 if any is survived badly."""
     options = _parse()
     system = SYSTEMS[options.mutant] if options.mutant else System()
-    seeds = [*remembered(), *range(options.first, options.first + options.seeds)]
+    seeds = [*remembered("simulation"), *range(options.first, options.first + options.seeds)]
     failed: list[Played] = []
     begun = time.monotonic()
     with (

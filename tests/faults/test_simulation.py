@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chaos.servers import Server
-from chaos.simulation import Transport, one_core, play, remembered
+from chaos.seeds import remembered
+from chaos.simulation import Transport, one_core, play
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,7 @@ def transport(tmp_path: Path) -> Iterator[Transport]:
 
 
 def test_every_seed_is_survived(transport: Transport) -> None:
-    for seed in [*remembered(), *range(SEEDS)]:
+    for seed in [*remembered("simulation"), *range(SEEDS)]:
         played = play(seed, transport)
         assert not played.violations, "\n".join([f"seed {seed}", *played.trace])
 
