@@ -51,8 +51,8 @@ What was read and settled counts only where it was not nothing.
 DEADLY = "this task kills its worker"
 _FAILING = re.compile(rb"this task fails (\d+) times")
 _NAP = 0.4  # seconds a task: more than a third of a lease of the fleet's
-_SCRIPTS = {scripts.source(name)[1]: name for name in ("settle", "renew", "leave")}
-_COMMANDS = {"XGROUP CREATE": "join", "XREADGROUP": "read", "XCLAIM": "claim"}
+_SCRIPTS = {scripts.source(name)[1]: name for name in ("join", "settle", "renew", "leave")}
+_COMMANDS = {"XREADGROUP": "read", "XCLAIM": "claim"}
 
 
 def doomed(point: str, passing: int) -> dict[str, str]:

@@ -41,7 +41,7 @@ def set_under_load(run: Run, arena: Arena, clock: Clock, **env: str) -> Result:
     ahead = run.chance.choice((1, -1))
     hours = [ahead * HOUR, 0, -ahead * HOUR, 0][: run.scale(2, 4)] * run.scale(1, 5)
     arena.fleet.start(3, **env).wait_reading()
-    producer = arena.produce(500_000, rate=1_000.0)
+    producer = arena.produce(500_000, rate=300.0)
     recoveries = []
     for count, seconds in enumerate(hours, start=1):
         number = freeze_holder(run, arena)
