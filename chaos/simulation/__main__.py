@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 from chaos.mutants import SYSTEMS
-from chaos.servers import Server
 from chaos.seeds import remembered
+from chaos.servers import Server
 from chaos.simulation import Played, System, Transport, one_core, play
 
 _PROGRESS = 250  # seeds between lines

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chaos.servers import Server
 from chaos.seeds import remembered
+from chaos.servers import Server
 from chaos.simulation import Transport, one_core, play
 
 if TYPE_CHECKING:
