@@ -108,7 +108,7 @@ def split_brain(run: Run) -> Result:
         lost = _missing(arena.history.seen, outputs.dead, *outputs.masters.values())
         harmless = [] if lost else ["no write was lost: the fault was not injected"]
         note = f"took writes for {open_for:.1f} s; {lost} not confirmed by WAIT lost"
-        return arena.result(1, recovery, *late, *_slow(recovery), *harmless, note=note)
+        return arena.result(1, recovery, *late, *_amiss(arena, recovery), *harmless, note=note)
 
 
 def _kill_behind(
@@ -149,8 +149,11 @@ def _rejoin(queue: Sentinels, server: Server, source: Proxy) -> None:
     queue.wait_ok()
 
 
-def _slow(recovery: float) -> list[str]:
-    return [f"{recovery:.1f} s until workers decided again"] if recovery > BACK else []
+def _amiss(arena: Arena, recovery: float) -> list[str]:
+    """Workers that were late, or did not live through it."""
+    late = [f"{recovery:.1f} s until workers decided again"] if recovery > BACK else []
+    ended = [f"worker {n} ended" for n, each in enumerate(arena.fleet.processes) if each.poll()]
+    return [*late, *ended]
 
 
 def _refuses(server: Server) -> bool:
@@ -190,7 +193,9 @@ def _judged(
     lost = _missing(arena.history.seen, outputs.dead, *outputs.masters.values())
     harmless = [] if lost else ["no write was lost: the fault was not injected"]
     note = f"{lost} not confirmed by WAIT lost, {len(repeated)} given to masters twice"
-    return arena.result(len(held), recovery, *beyond, *_slow(recovery), *harmless, note=note)
+    return arena.result(
+        len(held), recovery, *beyond, *_amiss(arena, recovery), *harmless, note=note
+    )
 
 
 def _missing(seen: Mapping[str, Seen], *outputs: Collection[str]) -> int:
