@@ -22,6 +22,8 @@ from vectors.collection import Collection
 from vectors.follow import Follower
 
 if TYPE_CHECKING:
+    from redis import Redis
+
     from chaos.arena import Arena
     from chaos.matrix import Run
     from vectors.types import Chunk
@@ -203,27 +205,33 @@ class Restless:
 
 def differences(arena: Arena, root: Path) -> list[str]:
     """Paths at which the live index, as a new worker would see it, differs from a rescan."""
-    live, fresh = _live(arena), _rescanned(root)
+    return drift(arena.client, arena.parts[0].vectors("code"), arena.run.directory / "store", root)
+
+
+def drift(client: Redis, log_key: str, store: Path, root: Path) -> list[str]:
+    """Paths at which store and log, as a new reader sees them, differ from a rescan of `root`."""
+    encoder = WordEncoder()
+    collection = Collection.empty("code", encoder.dim, encoder.identity)
+    collection.reload_if_newer(store)
+    follower = Follower(client, collection, store, log_key)
+    while follower.poll():
+        pass
+    return unlike(contents(collection), rescanned(root))
+
+
+def unlike(live: Contents, fresh: Contents) -> list[str]:
+    """Paths at which two differ."""
     return sorted(path for path in live.keys() | fresh.keys() if live.get(path) != fresh.get(path))
 
 
-def _live(arena: Arena) -> Contents:
-    store, encoder = arena.run.directory / "store", WordEncoder()
-    collection = Collection.empty("code", encoder.dim, encoder.identity)
-    collection.reload_if_newer(store)
-    follower = Follower(arena.client, collection, store, arena.parts[0].vectors("code"))
-    while follower.poll():
-        pass
-    return _contents(collection)
-
-
-def _rescanned(root: Path) -> Contents:
+def rescanned(root: Path) -> Contents:
+    """What an index built now has."""
     with tempfile.TemporaryDirectory(dir=root.parent) as store:
         build_store(root, Path(store), WordEncoder())
-        return _contents(Collection.open(Path(store), "code"))
+        return contents(Collection.open(Path(store), "code"))
 
 
-def _contents(collection: Collection) -> Contents:
+def contents(collection: Collection) -> Contents:
     """By path: the content's hash, and the chunks in order, each with its vector."""
     found: Contents = {path: (state.content_hash, []) for path, state in collection.files().items()}
     for segment in collection.freeze().segments:

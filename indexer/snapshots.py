@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from indexer.commit import Ledger
     from streams.keys import Keys
+    from vectors.manifest import SnapshotInfo
 
 log = structlog.get_logger(__name__)
 
@@ -53,8 +54,7 @@ class Snapshots:
     def write_if_due(self) -> bool:
         """Write a snapshot if the delta is large or old and nobody else is at it.
 
-        None is written while everything is being committed anew: a part must not pass for the
-        whole. What the disk refuses is tried again later; the previous snapshot stands.
+        What the disk refuses is tried again later; the previous snapshot stands.
         """
         if not self._due():
             return False
@@ -66,17 +66,15 @@ class Snapshots:
             return False
 
     def write(self) -> bool:
-        """Write a snapshot now, unless another indexer is at it.
+        """Write a snapshot now, unless another indexer is at it or the index is begun anew.
 
         Raises:
             TransientError: the disk or Redis failed; the previous snapshot stands.
         """
-        self.ledger.refresh()
-        collection = self.ledger.collection
-        name = collection.name
-        floor = current_token(self.store, name)
-        with hold(self.client, self.keys.snapshot_lease(name), floor=floor) as token:
-            info = token and write_snapshot(collection, self.store, token=token)
+        name = self.ledger.collection.name
+        over = current_token(self.store, name)
+        with hold(self.client, self.keys.snapshot_lease(name), floor=over) as token:
+            info = token and self._write(token, over)
         self._looked = time.monotonic()
         if not info:
             return False
@@ -86,8 +84,14 @@ class Snapshots:
         log.info("snapshot", collection=name, chunks=info.chunks, seq=info.position.seq, cut=cut)
         return True
 
+    def _write(self, token: int, over: int) -> SnapshotInfo | None:
+        """Write one, but not of a part while everything is being committed anew."""
+        self.ledger.refresh()
+        if self.ledger.started_over:
+            return None
+        return write_snapshot(self.ledger.collection, self.store, token=token, over=over)
+
     def _due(self) -> bool:
         now, size = time.monotonic(), self.ledger.collection.delta_size
         late = size > 0 and now - self._looked >= self.interval_s
-        barred = now < self._retry_at or self.ledger.started_over
-        return not barred and (late or size >= self.every_chunks)
+        return now >= self._retry_at and (late or size >= self.every_chunks)

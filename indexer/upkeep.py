@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _TRIM_SECONDS = 10.0
-_REBUILD_SECONDS = 10.0  # between looks at whether everything was committed anew
+_REFRESH_SECONDS = 1.0
+_REBUILD_SECONDS = 2.0  # at least, between looks at whether everything was committed anew
+_REBUILD_PAUSE = 3.0  # times as long as the last look took
 
 
 @dataclass
@@ -45,6 +47,7 @@ class Upkeep:
     kept: Sequence[tuple[Indexer, Snapshots]]
     reconcile_interval_s: float
     reconciled: bool = field(init=False, default=False)
+    _refresh_at: float = 0.0
     _reconcile_at: float = 0.0
     _rebuild_at: float = 0.0
     _trim_at: float = 0.0
@@ -62,11 +65,16 @@ class Upkeep:
 
     def _do(self) -> None:
         now = time.monotonic()
+        if now >= self._refresh_at:  # a lost log must be noticed even if no file ever changes
+            for indexer, _ in self.kept:
+                indexer.ledger.refresh()
+            self._refresh_at = time.monotonic() + _REFRESH_SECONDS
         if now >= self._reconcile_at or (self._rebuilding() and now >= self._rebuild_at):
             for indexer, _ in self.kept:
                 self._reconcile(indexer)
-            self._reconcile_at = time.monotonic() + self.reconcile_interval_s
-            self._rebuild_at = time.monotonic() + _REBUILD_SECONDS
+            done = time.monotonic()
+            self._reconcile_at = done + self.reconcile_interval_s
+            self._rebuild_at = done + max(_REBUILD_SECONDS, _REBUILD_PAUSE * (done - now))
             self.reconciled = True
         self.reconciled = self.reconciled and not self._rebuilding()
         if now >= self._trim_at:

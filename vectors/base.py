@@ -168,9 +168,17 @@ class LiveBase:
 
 
 def connect_rows(path: Path | str) -> sqlite3.Connection:
-    """Begin the SQLite part of a new base."""
+    """Begin the SQLite part of a new base.
+
+    Raises:
+        sqlite3.Error: the disk failed or is full.
+    """
     rows = sqlite3.connect(path, check_same_thread=False)
-    rows.executescript(_SCHEMA)
+    try:
+        rows.executescript(_SCHEMA)
+    except sqlite3.Error:
+        rows.close()  # an open file would keep its room on a full disk
+        raise
     return rows
 
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 _UNFINISHED = ".unfinished-"
 _LOCK = ".lock"
+_DRAFT = "manifest.draft"  # of the manifest in place
 _LOCK_S = 5.0  # what is done under the lock takes milliseconds
 _LOCK_POLL_S = 0.02
 
@@ -55,7 +56,9 @@ class Frozen(NamedTuple):
     position: LogPosition
 
 
-def write_snapshot(collection: Collection, store: Path, *, token: int) -> SnapshotInfo:
+def write_snapshot(
+    collection: Collection, store: Path, *, token: int, over: int | None = None
+) -> SnapshotInfo:
     """Write base and delta of a collection as one new base and point the manifest to it.
 
     Searches and changes go on meanwhile; the snapshot is of the moment it began.
@@ -64,14 +67,17 @@ def write_snapshot(collection: Collection, store: Path, *, token: int) -> Snapsh
         collection: what to write; it keeps its own base until `reload_if_newer`.
         store: where snapshots live.
         token: fencing token of the writer's lease, higher than that of any lease before.
+        over: token of the snapshot in place before the collection was brought up to date (see
+            `current_token`). If it is another one by now, so is what would be lost, even if Redis
+            has lost its count of tokens meanwhile. Left out: that of the one in place now.
 
     Raises:
-        TransientError: a writer with this token or a newer one was here, or the disk failed; the
-            store is as it was.
+        TransientError: another writer was here, or the disk failed; the store is as it was.
     """
     frozen = collection.freeze()
     try:
-        return _write(store / frozen.name, frozen, token)
+        over = current_token(store, frozen.name) if over is None else over
+        return _write(store / frozen.name, frozen, token, over)
     except (OSError, RuntimeError, sqlite3.Error) as error:
         # Without the names of passing folders, so that the same trouble always reads the same.
         reason = error.strerror if isinstance(error, OSError) else None
@@ -97,16 +103,16 @@ def current_token(store: Path, name: str) -> int:
     return info.token if info else 0
 
 
-def _write(home: Path, frozen: Frozen, token: int) -> SnapshotInfo:
+def _write(home: Path, frozen: Frozen, token: int, over: int) -> SnapshotInfo:
     if not home.is_dir():
         home.mkdir(parents=True, exist_ok=True)
         _sync(home.parent)
-    _refuse_fenced(home, token)
+    _refuse_fenced(home, token, over)
     with _unfinished_folder(home) as folder:
         chunks = write_base(folder, frozen.dim, frozen.segments, frozen.states)
         checksums = {path.name: _seal(path) for path in sorted(folder.iterdir())}
         with _locked(home):
-            _refuse_fenced(home, token)
+            _refuse_fenced(home, token, over)
             info = SnapshotInfo(
                 format=FORMAT,
                 tokenizer=TOKENIZER,
@@ -127,9 +133,9 @@ def _write(home: Path, frozen: Frozen, token: int) -> SnapshotInfo:
     return info
 
 
-def _refuse_fenced(home: Path, token: int) -> None:
+def _refuse_fenced(home: Path, token: int, over: int) -> None:
     found = current_token(home.parent, home.name)
-    if found >= token:
+    if found != over or found >= token:
         message = f"snapshot lease {token} of {home.name} is over; {found} wrote since"
         raise TransientError(message)
 
@@ -164,14 +170,13 @@ def _put_in_place(home: Path, folder: Path, info: SnapshotInfo) -> None:
     Whatever needs room on the disk comes first; from the first renaming on none is needed.
     """
     manifest = encode_manifest(info)
-    draft = home / f"{MANIFEST}.draft"
-    for path in (folder / MANIFEST, draft):
-        path.write_bytes(manifest)
-        _sync(path)
+    for name in (MANIFEST, _DRAFT):
+        (folder / name).write_bytes(manifest)
+        _sync(folder / name)
     _sync(folder)
-    folder.rename(home / info.snapshot)
+    complete = folder.rename(home / info.snapshot)
     _sync(home)  # the manifest must not outlive a power failure that the folder does not
-    draft.replace(home / MANIFEST)
+    (complete / _DRAFT).replace(home / MANIFEST)
     _sync(home)
 
 

@@ -130,13 +130,13 @@ def test_a_writer_that_slept_through_its_lease_is_refused(
     slow, quick = (open_indexer(redis_client, root, store) for _ in range(2))
     list(slow.apply(put("a.py")))
 
-    def asleep(collection: Collection, where: Path, *, token: int) -> None:
+    def asleep(collection: Collection, where: Path, *, token: int, over: int) -> None:
         """Wake up after the lease is over and somebody else wrote."""
         redis_client.delete(LEASE)
         monkeypatch.setattr(writing, "write_snapshot", write_snapshot)
         list(quick.apply(put("a.py")))
         assert Snapshots(redis_client, KEYS, quick.ledger, store).write()
-        write_snapshot(collection, where, token=token)
+        write_snapshot(collection, where, token=token, over=over)
 
     monkeypatch.setattr(writing, "write_snapshot", asleep)
     with pytest.raises(TransientError, match="is over"):
@@ -191,6 +191,53 @@ def test_a_failed_snapshot_is_said_once_put_off_and_made_up_for(
     snapshots._retry_at = 0.0
     assert snapshots.write_if_due()
     assert Collection.open(store, "code").files().keys() == {"a.py", "b.py", "c.py"}
+
+
+def test_a_writer_that_slept_through_the_loss_of_everything_is_refused(
+    redis_client: Redis, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its token may be higher than those given since, as Redis has lost its count."""
+    store = tmp_path / "store"
+    write(root, "a.py")
+    slow, quick = (open_indexer(redis_client, root, store) for _ in range(2))
+    list(slow.apply(put("a.py")))
+    redis_client.set(f"{LEASE}:token", 1000)
+
+    def asleep(collection: Collection, where: Path, *, token: int, over: int) -> None:
+        redis_client.flushall()
+        monkeypatch.setattr(writing, "write_snapshot", write_snapshot)
+        quick.ledger.refresh()
+        bring_up_to_date(quick)
+        assert Snapshots(redis_client, KEYS, quick.ledger, store).write()
+        write_snapshot(collection, where, token=token, over=over)
+
+    monkeypatch.setattr(writing, "write_snapshot", asleep)
+    with pytest.raises(TransientError, match="is over"):
+        Snapshots(redis_client, KEYS, slow.ledger, store).write()
+    info, last = read_manifest(store, "code"), bounds(redis_client, LOG)
+    assert info is not None
+    assert last is not None
+    assert info.position == last.last
+
+
+def test_an_idle_indexer_notices_that_the_log_is_lost(
+    redis_client: Redis, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(root, "a.py")
+    indexer = open_indexer(redis_client, root, tmp_path / "store")
+    snapshots = Snapshots(redis_client, KEYS, indexer.ledger, tmp_path / "store", every_chunks=1)
+    upkeep = Upkeep(redis_client, KEYS, [(indexer, snapshots)], reconcile_interval_s=3600.0)
+    upkeep()
+    list(indexer.apply(put("a.py")))
+    monkeypatch.setattr(upkeep, "_refresh_at", 0.0)
+    upkeep()
+    assert Collection.open(tmp_path / "store", "code").files().keys() == {"a.py"}
+    redis_client.flushall()
+    monkeypatch.setattr(upkeep, "_refresh_at", 0.0)
+    monkeypatch.setattr(upkeep, "_rebuild_at", 0.0)
+    upkeep()
+    assert indexer.ledger.started_over
+    assert redis_client.xlen(KEYS.files) == 1
 
 
 @pytest.mark.parametrize("loss", ["everything", "log", "beginning of the log and snapshot"])

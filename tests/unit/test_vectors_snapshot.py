@@ -13,6 +13,7 @@ from contracts.errors import FatalError, TransientError
 from vectors import opening, snapshot
 from vectors.collection import Collection
 from vectors.manifest import encode_manifest, list_collections, read_manifest
+from vectors.merge import write_base
 from vectors.snapshot import verify, write_snapshot
 from vectors.types import LogPosition
 
@@ -183,6 +184,17 @@ def test_a_failed_write_leaves_the_old_snapshot_and_no_litter(
         write_snapshot(collection, tmp_path, token=2)
     assert Collection.open(tmp_path, "code").generation == f"{info.snapshot}+7"
     assert [path.name for path in (tmp_path / "code").iterdir() if path.is_dir()] == [info.snapshot]
+
+
+@pytest.mark.parametrize("name", ["vectors.faiss", "columns.npy"])
+def test_a_disk_that_fills_up_on_closing_a_file_is_noticed(
+    collection: Collection, tmp_path: Path, name: str
+) -> None:
+    """Small files reach the disk only then, and C libraries do not look."""
+    (tmp_path / name).symlink_to("/dev/full")
+    frozen = collection.freeze()
+    with pytest.raises(OSError, match="No space left"):
+        write_base(tmp_path, frozen.dim, frozen.segments, frozen.states)
 
 
 def test_old_folders_go_but_never_the_previous_nor_one_in_use(
