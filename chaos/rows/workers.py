@@ -53,14 +53,14 @@ def kill_points(run: Run) -> Result:
     with Arena(run) as arena, mortals(arena, WORKER_MAX_DELIVERIES="1000") as fleet:
         gone = Consumer(arena.client, arena.parts[0].task_streams, WORKERS, "gone")
         gone.join()
-        producer = arena.produce(200_000, rate=400.0)
+        producer = arena.produce(200_000, rate=200.0)
         for point in deaths:
             wait_deaths(fleet, gone, SLOTS - 1)
             passing = 1 if point.startswith(("join", "leave")) else run.chance.randint(1, 3)
             start_doomed(fleet, doomed(point, passing))
         wait_deaths(fleet, gone, 0)
         producer.stop()
-        arena.fleet.start()
+        arena.fleet.start(SLOTS)
         recovery = arena.drain()
         violations = [*late(recovery), *buried(arena)]
         note = f"{len(POINTS)} points, {times} times each"
