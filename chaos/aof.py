@@ -57,17 +57,15 @@ class Saved:
         return found[0]
 
 
-def is_payload(log: bytes, at: int, length: int = 1) -> bool:
-    """Whether all of some bytes are what arguments say, not how the log is laid out."""
+def touches_payload(log: bytes, at: int, length: int = 1) -> bool:
+    """Whether some bytes have a part in what an argument says, and not only in the layout."""
     start = 0
-    while start < len(log):
+    while start < at + length:
         line_end = log.index(b"\r\n", start) + 2
         if log[start : start + 1] == b"$":
             argument_end = line_end + int(log[start + 1 : line_end - 2])
-            if line_end <= at and at + length <= argument_end:
+            if line_end < at + length and at < argument_end:
                 return True
             line_end = argument_end + 2
-        if at < line_end:
-            return False
         start = line_end
     return False

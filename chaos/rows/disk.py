@@ -10,7 +10,7 @@ from collections import Counter
 from contextlib import contextmanager, redirect_stderr, suppress
 from typing import TYPE_CHECKING, Any
 
-from chaos.aof import Saved, is_payload
+from chaos.aof import Saved, touches_payload
 from chaos.arena import Arena
 from chaos.matrix import Result, Row
 from chaos.proxied import ENDLESS, PROMISED, recovered
@@ -77,7 +77,7 @@ def garbled_log(run: Run) -> Result:
         server.log.unlink(missing_ok=True)
         outcome = _outcome(server, state)
         came_of[outcome] += 1
-        if outcome == "silent" and not is_payload(saved.increment, at, length):
+        if outcome == "silent" and not touches_payload(saved.increment, at, length):
             found.append(f"{length} bytes of layout at {at} changed, and the server said nothing")
     note = ", ".join(f"{count} {outcome}" for outcome, count in sorted(came_of.items()))
     return Result(runs=flips + stretches, violations=tuple(found), note=f"{note} (payload)")

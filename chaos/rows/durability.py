@@ -67,10 +67,11 @@ def killed_server(policy: str, kill: Callable[[Run, Server], None], run: Run) ->
             arena.server.start()
             again = time.monotonic()
             known = _known(arena)
+            accounted = known | excused
             missing = [
                 batch
                 for batch in list(journal.batches)
-                if batch.at < killed and not (known | excused).issuperset(batch.ids)
+                if batch.at < killed and not accounted.issuperset(batch.ids)
             ]
             oldest = max([oldest, *(killed - batch.at for batch in missing)])
             if policy == "everysec":
@@ -116,7 +117,7 @@ def lost_power(policy: str, run: Run) -> Result:
     slowest = late = 0.0
     with _journaled(run, policy) as (arena, journal):
         _write_base(arena)
-        enough = len(journal.batches) + run.scale(60, 300)
+        enough = len(journal.batches) + run.scale(50, 150)
         wait_until(lambda: len(journal.batches) > enough, "load")
         saved = Saved(arena.server.directory, run.directory / "saved")
         journal.stop()
