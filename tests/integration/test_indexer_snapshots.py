@@ -1,28 +1,24 @@
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
 import pytest
 from indexer_trees import KEYS, HashEncoder, contents, open_indexer, put, source, write
 
 from contracts.errors import TransientError
-from indexer import lease as leases
 from indexer import snapshots as writing
 from indexer.build import build_store
-from indexer.lease import acquire, hold, release
 from indexer.reconcile import reconcile
 from indexer.scan import Rules, Tree
 from indexer.snapshots import Snapshots
 from indexer.upkeep import Upkeep
 from vectors.collection import Collection
 from vectors.follow import Follower
-from vectors.log import bounds, trim
+from vectors.log import Gap, bounds, trim
 from vectors.manifest import read_manifest
 from vectors.snapshot import write_snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from redis import Redis
@@ -76,50 +72,6 @@ def test_snapshots_are_written_when_due_and_carry_on_the_log(
     again = open_indexer(redis_client, root, store)
     assert again.ledger.collection.files().keys() == {"a.py", "b.py"}
     assert list(again.apply(put("a.py", "b.py"))) == []
-
-
-def test_the_lease_is_given_once_and_its_tokens_only_grow(redis_client: Redis) -> None:
-    first = acquire(redis_client, LEASE)
-    assert first is not None
-    assert acquire(redis_client, LEASE) is None
-
-    release(redis_client, LEASE, first + 1)
-    assert acquire(redis_client, LEASE) is None
-    release(redis_client, LEASE, first)
-    second = acquire(redis_client, LEASE)
-    assert second is not None
-    assert second > first
-
-    redis_client.flushall()
-    third = acquire(redis_client, LEASE, floor=second)
-    assert third is not None
-    assert third > second
-
-
-@pytest.mark.parametrize("left_ms", [3_600_000, None])
-def test_a_lease_longer_than_any_is_over(redis_client: Redis, left_ms: int | None) -> None:
-    """A clock set back leaves keys that expire far in the future."""
-    dead = acquire(redis_client, LEASE)
-    assert dead is not None
-    redis_client.set(LEASE, dead, px=left_ms)
-    taken = acquire(redis_client, LEASE)
-    assert taken is not None
-    assert taken > dead
-    assert 0 < redis_client.pttl(LEASE) <= leases.LEASE_MS
-
-
-def test_a_lease_is_held_for_as_long_as_the_work_takes_and_no_longer(
-    redis_client: Redis, eventually: Callable[..., None]
-) -> None:
-    with hold(redis_client, LEASE, lease_ms=3_000) as token:
-        assert token is not None
-        redis_client.pexpire(LEASE, 2_000)
-        eventually(lambda: redis_client.pttl(LEASE) > 2_000)
-        with hold(redis_client, LEASE, lease_ms=3_000) as other:
-            assert other is None
-        assert redis_client.get(LEASE) == str(token).encode()
-    assert not redis_client.exists(LEASE)
-    assert "lease" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_a_writer_that_slept_through_its_lease_is_refused(
@@ -264,25 +216,23 @@ def test_indexers_that_lost_the_log_begin_anew_and_miss_nothing_of_each_other(
         ends = bounds(redis_client, LOG)
         assert ends is not None
         trim(redis_client, LOG, ends.last, keep=1)
-        (store / "code" / "manifest.json").unlink()
-        one = two = open_indexer(redis_client, root, store)
-        for folder in (store / "code").glob("0*"):
-            folder.rename(tmp_path / folder.name)
+        (store / "code").rename(tmp_path / "gone")
         one = open_indexer(redis_client, root, store)
     one.ledger.refresh()
-    assert one.ledger.started_over or loss != "log"
-    with pytest.raises(TransientError):
+    assert one.ledger.started_over
+    with pytest.raises(Gap):
         follower.poll()
     assert follower.stale
     assert worker.files().keys() == set(names)
 
-    list(one.apply(put(*names[:3])))  # the other one finds these committed already
+    list(one.apply(put(*names[:3])))
     two.ledger.refresh()
-    list(two.apply(put(*names)))
+    list(two.apply(put(*names[3:])))
     for indexer in (one, two):
+        indexer.ledger.refresh()
+        assert contents(indexer.ledger.collection) == contents(rescan(root, tmp_path / "fresh"))
         bring_up_to_date(indexer)
         assert not indexer.ledger.started_over
-        assert contents(indexer.ledger.collection) == contents(rescan(root, tmp_path / "fresh"))
 
     assert Snapshots(redis_client, KEYS, two.ledger, store).write()
     while follower.poll():
