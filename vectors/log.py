@@ -69,7 +69,7 @@ class Bounds(Struct, frozen=True):
 def begin(
     client: Redis, *, log_key: str, versions_key: str, embedder: str, only_whole: bool = False
 ) -> bool:
-    """Drop the log if it is another encoder's, so that the next commit begins a new one.
+    """Drop the log if it is another encoder's or version's; the next commit begins a new one.
 
     Args:
         client: the server.

@@ -113,7 +113,7 @@ ROWS = (
         damaged,
     ),
     Row(
-        "stale-lease",
+        "two-indexers",
         "an indexer that was frozen puts no older snapshot and no older file over a newer one",
         apart("chaos.overtaken:stale_lease"),
     ),

@@ -298,6 +298,13 @@ def test_a_log_holds_vectors_of_one_encoder(redis_client: redis.Redis) -> None:
     assert current_versions(redis_client, VERSIONS).keys() == {"a.py"}
 
 
+def test_a_log_of_an_older_version_is_begun_anew(redis_client: redis.Redis) -> None:
+    old = {"seq": 1, "log_id": "old", "embedder": "test", "path": "a.py", "payload": b""}
+    redis_client.xadd(LOG, dict(old))
+    assert begin(redis_client, log_key=LOG, versions_key=VERSIONS, embedder="test")
+    assert not redis_client.exists(LOG)
+
+
 def test_who_has_no_snapshot_keeps_a_log_only_from_its_beginning(
     redis_client: redis.Redis,
 ) -> None:
