@@ -55,7 +55,7 @@ class PumpSettings:
     window_ms: int = 600_000
     max_batch: int = 256
     target_seconds: float = 0.05
-    drain_seconds: float = 7.0
+    drain_seconds: float = 6.0
 
 
 @dataclass

@@ -125,17 +125,17 @@ def _goes_on(arena: Arena, within: float = PROMISED, more: int = 50) -> None:
 
 
 def latency(run: Run) -> Result:
-    """Every chunk takes 50-2,000 ms each way; then, as long again on average, it varies."""
-    seconds = [0.05, 0.1, 0.2, 0.5, 1.0, 1.5, 2.0] if run.full else [0.05, 0.2]
+    """A round trip takes 50-2,000 ms; then as long on average, but never the same."""
+    seconds = [0.05, 0.1, 0.2, 0.5, 1.0, 1.5, 2.0] if run.full else [0.05, 0.4]
     with proxied(run, workers=3, lease_ms=_LEASE_MS) as (arena, proxy):
         producer = arena.produce(ENDLESS, 100)
-        for delay in seconds:
-            proxy.delay(delay)
+        for round_trip in seconds:
+            proxy.delay(round_trip / 2)
             _goes_on(arena, 60)
             goal = arena.finished() + 50
 
-            def varied(delay: float = delay, goal: int = goal) -> bool:
-                proxy.delay(run.chance.uniform(0, 2 * delay))
+            def varied(longest: float = round_trip, goal: int = goal) -> bool:
+                proxy.delay(run.chance.uniform(0, longest))
                 return arena.finished() >= goal
 
             wait_until(varied, "more tasks finished under varying latency", 60)
