@@ -39,7 +39,7 @@ def main(  # noqa: PLR0913 - one per option
         raise typer.BadParameter(f"no row {min(unknown)!r}; there are {', '.join(_KNOWN)}")
     wanted = [
         (name, each)
-        for name in row or _KNOWN
+        for name in row or [each.name for each in ROWS if each.bounded or not bounded]
         for each in [*([] if alone else remembered(name)), seed]
     ]
     error = Console(stderr=True)

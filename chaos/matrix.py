@@ -77,11 +77,13 @@ class Row:
         name: for the command line and the table.
         promise: one line, what must hold.
         play: injects the fault; an exception counts as a violation.
+        bounded: whether the tests play it too; not what needs minutes, or what is not everywhere.
     """
 
     name: str
     promise: str
     play: Callable[[Run], Result]
+    bounded: bool = True
 
 
 class Played(Struct, frozen=True, kw_only=True):

