@@ -23,6 +23,7 @@ from streams.connect import FOREVER, connect
 from streams.consumer import Consumer
 from streams.keys import INDEXERS, Keys
 from streams.lane import Lane
+from streams.partitions import aside
 from streams.pump import Pump, PumpSettings
 from telemetry.health import Health
 from telemetry.logs import configure
@@ -63,8 +64,9 @@ def main() -> int:
     def count(_batch: Sequence[Settlement], verdicts: Sequence[Verdict]) -> None:
         tally.update(verdicts)
 
+    consumer = Consumer(client, (keys.files,), INDEXERS, settings.name, settings.lease_ms)
     pump = Pump(
-        [Lane(Consumer(client, (keys.files,), INDEXERS, settings.name, settings.lease_ms), keys)],
+        [Lane(consumer, aside(client, settings.prefix))],
         client,
         PumpSettings(max_batch=settings.batch_size, target_seconds=_BATCH_SECONDS),
         count,

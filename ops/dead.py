@@ -130,7 +130,7 @@ def purge(
         chosen = [_find(session, each) for each in _chosen(session, entry_id, reason, every=every)]
         count = sum(
             purge_dead(session.client, keys, [each for part, each in chosen if part == keys])
-            for keys in session.parts
+            for keys in session.buried
         )
     if as_json:
         print_json({"purged": count})
@@ -169,7 +169,7 @@ def _letters(session: "Session", reason: str | None) -> "Iterator[tuple[str, Dea
         for entry_id, letter in list_dead(session.client, keys, reason=reason):
             yield f"{entry_id}{tag}", letter
 
-    return merge(*map(of_part, session.parts), key=lambda each: _when(each[0]))
+    return merge(*map(of_part, session.buried), key=lambda each: _when(each[0]))
 
 
 def _when(shown: str) -> tuple[int, int]:
@@ -186,7 +186,7 @@ def _find(session: "Session", shown: str) -> "tuple[Keys, str]":
     from contracts.errors import FatalError
 
     entry_id, _, tag = shown.partition("@")
-    for keys in session.parts:
+    for keys in session.buried:
         if (keys.partition or "") == tag:
             return keys, entry_id
     raise FatalError(f"no dead letter {shown}: give its id as `cortex dead list` shows it")

@@ -79,7 +79,7 @@ def _look(session: "Session", masters: "Sequence[str]", window_s: float, limit: 
     return _Picture(
         summary=summarise(client, parts, window_s, limit),
         depths=measure(client, parts, masters),
-        dead=sum(client.xlen(keys.dead) for keys in parts),
+        dead=sum(client.xlen(keys.dead) for keys in session.buried),
     )
 
 

@@ -83,11 +83,14 @@ def measure(client: "Redis", parts: "Sequence[Keys]", masters: "Sequence[str]") 
         redis.RedisError: the server could not be asked.
     """
     from streams.keys import Keys
+    from streams.partitions import aside
 
     seconds, microseconds = client.time()
     now_ms = seconds * 1000 + microseconds / 1000
     whole = Keys(parts[0].prefix)
-    common = (whole.outcomes, whole.files, whole.vectors("code"), whole.control_log)
+    common = [whole.outcomes, whole.files, whole.vectors("code"), whole.control_log]
+    if (beside := aside(client, whole.prefix)) not in parts:
+        common.append(beside.dead)
     named = [
         (name, depth)
         for keys in parts

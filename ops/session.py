@@ -30,6 +30,13 @@ class Session(NamedTuple):
     keys: Keys
     parts: tuple[Keys, ...]
 
+    @property
+    def buried(self) -> tuple[Keys, ...]:
+        """Where dead letters are: in each partition, and aside, those of file changes."""
+        from streams.partitions import aside
+
+        return tuple(dict.fromkeys((*self.parts, aside(self.client, self.keys.prefix))))
+
 
 def read_settings() -> Settings:
     """Read the settings workers have, from the environment.

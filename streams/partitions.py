@@ -8,8 +8,14 @@ or a doubled submission would not be noticed.
 from __future__ import annotations
 
 import binascii
+from typing import TYPE_CHECKING
+
+from redis.cluster import RedisCluster
 
 from streams.keys import Keys
+
+if TYPE_CHECKING:
+    from redis import Redis
 
 _SLOTS = 16_384
 
@@ -48,3 +54,13 @@ def layout(prefix: str, count: int) -> tuple[Keys, ...]:
 def partition_of(task_id: str, count: int) -> int:
     """Index of the partition a task belongs to: CRC16-XMODEM of its id modulo `count`."""
     return binascii.crc_hqx(task_id.encode(), 0) % count
+
+
+def aside(client: Redis, prefix: str) -> Keys:
+    """Names for work that has no partition, which is file changes.
+
+    In a cluster their dead letters must share the slot of `files`, so that is their hash tag.
+    """
+    keys = Keys(prefix)
+    in_cluster = isinstance(client, RedisCluster)
+    return Keys(prefix, keys.files) if in_cluster else keys

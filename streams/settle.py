@@ -109,7 +109,10 @@ def _arguments(
             args += (each.entry.id, "l" if isinstance(each, Leave) else "a")
     args[len(head)] = len(targets)
     queues = [keys.master(name) for name in targets]
-    return [stream, keys.decisions, keys.dead, *queues, *done], args
+    # What is not written to may be in another slot: the source stands in for it.
+    decisions = keys.decisions if targets else stream
+    dead = keys.dead if any(isinstance(each, Bury) for each in part) else stream
+    return [stream, decisions, dead, *queues, *done], args
 
 
 def _letter(bury: Bury) -> bytes:

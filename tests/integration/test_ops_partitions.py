@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cortex_program import cortex
@@ -20,6 +20,7 @@ from streams.connect import connect
 from streams.consumer import Consumer
 from streams.keys import WORKERS
 from streams.partitions import layout, partition_of, tags
+from tests.system import running, spawn, terminate, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -148,3 +149,24 @@ def test_a_cluster_is_refused_by_the_relay(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert "RQ does not run on a cluster" in done.stderr
     assert f"cortex master {NAME}" in done.stderr
+
+
+def test_an_indexer_commits_and_buries_beside_the_partitions(
+    client: Redis, url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.py").write_text("def login(): ...\n")
+    indexer = spawn("indexer", cwd=tmp_path, REDIS_URL=url, CORTEX_ROOT=str(tmp_path))
+    with running([indexer]):
+        wait_until(lambda: client.xlen("vectors:code") > 0, 60, "the file is indexed")
+        client.xadd("files", {"op": "explode", "path": "a.py"})
+        wait_until(lambda: len(letters(url)) == 1, 30, "the change is a dead letter")
+        assert terminate(indexer) == 0
+    (buried,) = letters(url)
+    assert buried["letter"]["source"] == "files"
+    assert json.loads(succeed(url, "dead", "purge", buried["id"], "--json")) == {"purged": 1}
+    assert letters(url) == []
+
+
+def letters(url: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(succeed(url, "dead", "list", "--json"))
+    return found
