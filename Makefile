@@ -31,8 +31,9 @@ types: $(INSTALLED)
 imports: $(INSTALLED)
 	$(VENV)/bin/lint-imports
 
+# Fault tests mostly wait, so more of them run at once than there are cores.
 pytest: $(INSTALLED) .servers/.installed
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest --numprocesses 4
 
 # The whole fault matrix, then the simulation; a seed is printed, SEED=N plays it again.
 chaos: $(INSTALLED) .servers/.installed

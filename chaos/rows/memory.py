@@ -93,6 +93,9 @@ def paused(port: int) -> bool:
     return said.startswith("paused: memory at ")
 
 
+_LONG = 180.0  # seconds: five masters on one thread report tens of thousands of outcomes
+
+
 def said(arena: Arena) -> list[tuple[int, int]]:
     """How often each worker logged that reading paused, and that it goes on."""
     logs = [arena.fleet.log(number) for number in arena.fleet.alive]
@@ -149,7 +152,7 @@ def out_of_memory(run: Run) -> Result:
     """Fill the memory with tasks while no worker is there, then let everybody loose."""
     with Arena(run) as arena, Masters(arena) as masters, connect(arena.url) as client:
         producer = Producer(client, arena.parts)
-        limit_memory(arena, run.scale(6, 64) * MIB)
+        limit_memory(arena, run.scale(6, 32) * MIB)
         full = False
         while not full:
             submissions = submit(arena, producer, _MINE, 100)
@@ -158,7 +161,7 @@ def out_of_memory(run: Run) -> Result:
         accepted = arena.history.count("ok")
         arena.fleet.start(2).wait_reading()
         masters.work()
-        recovery = wait_all_out(arena, masters)
+        recovery = wait_all_out(arena, masters, _LONG)
         wait_until(
             lambda: submit(arena, producer, _OTHERS, 1)[0].verdict == "ok", "tasks are taken again"
         )
