@@ -102,14 +102,16 @@ class Consumer:
     def recover(self, known: set[tuple[str, bytes]]) -> list[Entry]:
         """Return entries that are ours by the server's account but not in `known`.
 
-        The reply that brought them was lost with a connection. Taking them again counts as a
-        delivery.
+        The reply that brought them was lost with a connection. Taking them now is no further
+        delivery: nobody has tried them since.
         """
         lost: list[Entry] = []
         for stream in self.streams:
             for pending in self._own(stream):
                 if (stream, pending.id) not in known:
-                    lost += self._take(pending, min_idle=0)
+                    lost += self._take(
+                        pending, pending.deliveries, min_idle=0, retrycount=pending.deliveries
+                    )
         return lost
 
     def stale(self, limit: int) -> list[Stale]:
@@ -134,7 +136,7 @@ class Consumer:
 
     def claim(self, stale: Stale) -> Entry | None:
         """Take over one entry; None if someone else was quicker or it no longer exists."""
-        return next(iter(self._take(stale, min_idle=self.lease_ms)), None)
+        return next(iter(self._take(stale, stale.deliveries + 1, min_idle=self.lease_ms)), None)
 
     def owns(self, entry: Entry) -> bool:
         """Whether an entry is still pending for this consumer."""
@@ -198,13 +200,21 @@ class Consumer:
         rows = cast("list[dict[str, Any]]", reply)
         return [Stale(stream, row["message_id"], row["times_delivered"]) for row in rows]
 
-    def _take(self, stale: Stale, *, min_idle: int) -> list[Entry]:
+    def _take(
+        self, stale: Stale, attempt: int, *, min_idle: int, retrycount: int | None = None
+    ) -> list[Entry]:
+        """Claim an entry; the server counts a delivery unless told the count."""
         reply = self.client.xclaim(
-            stale.stream, self.group, self.name, min_idle, [stale.id.decode()]
+            stale.stream,
+            self.group,
+            self.name,
+            min_idle,
+            [stale.id.decode()],
+            retrycount=retrycount,
         )
         now = time.perf_counter()
         return [
-            Entry(stale.stream, id_, fields, stale.deliveries + 1, now)
+            Entry(stale.stream, id_, fields, attempt, now)
             for id_, fields in cast("list[_Raw]", reply)
         ]
 
