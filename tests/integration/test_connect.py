@@ -231,7 +231,7 @@ def test_sentinel_leads_to_the_primary_and_to_the_next_one(
     url = f"redis+sentinel://:data@{hosts}/main/0?sentinel_password=watch"
     with connect(url, role="test") as client:
         client.set("kept", 1)
-        client.wait(1, 5000)
+        eventually(lambda: client.wait(1, 1000))
         primary.kill()
         eventually(lambda: survives(client), within=30)
         assert client.get("kept") == b"1"

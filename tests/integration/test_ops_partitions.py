@@ -15,6 +15,7 @@ from rq.serializers import JSONSerializer
 from chaos.cluster import Cluster
 from chaos.sentinels import Sentinels
 from chaos.servers import Server
+from contracts.encode import encode_decision
 from contracts.parse import parse_outcome
 from streams.connect import connect
 from streams.consumer import Consumer
@@ -90,10 +91,13 @@ def test_queues_shows_sums_and_partitions(client: Redis, url: str) -> None:
 
 
 def test_monitor_counts_every_partition_the_newest_first(client: Redis, url: str) -> None:
+    now_ms = client.time()[0] * 1000
     for number, task_id in enumerate(IDS):
         keys = PARTS[partition_of(task_id, COUNT)]
         arm = "treatment" if number < 8 else "control"
-        publish(client, keys.decisions, [decision(task_id, ab_test_group=arm)])
+        made = {"decision": encode_decision(decision(task_id, ab_test_group=arm))}
+        # Ids of our own: the clocks of several nodes, cached as they are, differ by milliseconds.
+        client.xadd(keys.decisions, {"task_id": task_id, **made}, id=f"{now_ms - 1000 + number}-0")
         client.xadd(keys.dead, {"a": "b"})
 
     seen = json.loads(succeed(url, "monitor", "--json"))

@@ -231,6 +231,7 @@ def test_the_reply_of_a_blocked_read_is_lost_when_it_comes(
 
 
 def test_one_script_can_be_singled_out(proxy: Proxy, client: redis.Redis) -> None:
+    client.script_flush()
     _, settle = source("settle")
     _, leave = source("leave")
     proxy.answer(b"BUSY a script is running", 1, f"EVALSHA {settle}")
