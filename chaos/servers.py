@@ -6,8 +6,10 @@ how none outlives the suite, however that ends.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import random
 import shutil
 import signal
 import socket
@@ -32,11 +34,15 @@ _POLL = 0.01  # seconds
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a TCP port of 127.0.0.1 that nobody listens on.
+
+    Below the range that connections get theirs from, or one of them may have it before it is used.
+    """
+    while True:
+        port = random.SystemRandom().randrange(10_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_until(condition: Callable[[], object], what: str, within: float = PATIENCE) -> None:

@@ -271,5 +271,5 @@ def test_a_cluster_with_a_slot_on_the_move_and_a_master_gone(tmp_path: Path) -> 
 
         first.kill()
         submissions = producer.submit(some(100, 600))
-        assert 0 < verdicts(submissions).count("f") < 100
+        assert 0 < verdicts(submissions).count("f") <= 100  # all, where the next node is asked late
         assert "u" not in verdicts(submissions)
