@@ -21,6 +21,7 @@ from chaos.trees import (
     write,
     write_tree,
 )
+from contracts.errors import FatalError
 from indexer.build import build_store
 from streams.keys import INDEXERS
 
@@ -171,7 +172,7 @@ def checkout(run: Run) -> Result:
                     _write_last(arena, root, revision)
                     recovery = max(recovery, time.monotonic() - begun)
                     busy += flow.latencies(first)
-                    wait_until(lambda: not differences(arena, root), "the index is the tree", 90)
+                    wait_equal(arena, root)
                 grown = [
                     peak_rss_mb(fleet) - before
                     for fleet, before in zip((indexer, worker), began, strict=True)
@@ -196,6 +197,24 @@ def _write_last(arena: Arena, root: Path, revision: int) -> None:
     wait_until(
         lambda: indexed(arena, LAST) != known and settled(arena), "every change is indexed", 150
     )
+
+
+def wait_equal(arena: Arena, root: Path) -> None:
+    """Wait until the index is the tree.
+
+    Raises:
+        FatalError: it is not within 90 s; with some of the paths at which they differ.
+    """
+    found: list[str] = []
+
+    def equal() -> bool:
+        found[:] = differences(arena, root)
+        return not found
+
+    try:
+        wait_until(equal, "the index is the tree", 90)
+    except FatalError as error:
+        raise FatalError(f"{error}: {len(found)} paths, {found[:10]}") from error
 
 
 def typical_p99(latencies: Sequence[float]) -> float:
@@ -228,7 +247,7 @@ def races(run: Run) -> Result:
                         flow.wait_more(run.scale(120, 400))
                     changes += restless.changes
                     begun = time.monotonic()
-                    wait_until(lambda: not differences(arena, root), "the index is the tree", 90)
+                    wait_equal(arena, root)
                     recovery = max(recovery, time.monotonic() - begun)
             arena.drain()
             log = indexer.log(0)
