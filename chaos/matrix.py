@@ -16,6 +16,9 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+_HISTORY = "producer.log"  # the checker's own
+_LAST_WORDS = 1_500  # characters of each log that a row leaves when it breaks off
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -101,6 +104,15 @@ class Played(Struct, frozen=True, kw_only=True):
     result: Result
 
 
+def last_words(directory: Path) -> list[str]:
+    """Ends of the logs below a row's folder, which is about to be removed."""
+    return [
+        f"{path.relative_to(directory)}: …{path.read_text(errors='replace')[-_LAST_WORDS:]}"
+        for path in sorted(directory.rglob("*.log"))
+        if path.name != _HISTORY
+    ]
+
+
 def play(row: Row, seed: int, *, full: bool) -> Played:
     """Play a row in a folder of its own; never raises `Exception`."""
     directory = Path(tempfile.mkdtemp(prefix=f"chaos-{row.name}-"))
@@ -108,7 +120,7 @@ def play(row: Row, seed: int, *, full: bool) -> Played:
     try:
         result = row.play(Run(directory, random.Random(f"{seed}:{row.name}"), full))
     except Exception:  # noqa: BLE001 - whatever went wrong belongs into the table
-        result = Result(runs=0, violations=(traceback.format_exc(),))
+        result = Result(runs=0, violations=(traceback.format_exc(), *last_words(directory)))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     return Played(
