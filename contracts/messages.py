@@ -61,10 +61,15 @@ class ContextItem(Struct, frozen=True, kw_only=True):
 
 
 class Shadow(Struct, frozen=True, kw_only=True):
-    """What the arm that was not taken would have decided."""
+    """What a router that was not followed would have decided.
+
+    Attributes:
+        model_version: the model whose opinion this is; absent where it is the rules'.
+    """
 
     selected_master: str
     confidence: Probability
+    model_version: str | UnsetType = UNSET
 
 
 class Decision(Struct, frozen=True, kw_only=True):

@@ -1,0 +1,1 @@
+"""Outcomes become a data set, the data set a model, and the model a judgement on itself."""

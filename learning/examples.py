@@ -1,0 +1,58 @@
+"""Training lines: a text, and the label it should have got."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from contracts.errors import FatalError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Example(Struct, frozen=True, omit_defaults=True):
+    """One line of a training file; keys it does not know are ignored.
+
+    Attributes:
+        weight: how much it counts in training; 1 for a line that is simply right.
+        source: where it comes from. Lines of one source are alike in more than their label, so
+            they are held back together.
+    """
+
+    text: Annotated[str, Meta(min_length=1)]
+    label: Annotated[str, Meta(min_length=1)]
+    weight: Annotated[float, Meta(ge=0)] = 1.0
+    source: str | None = None
+
+
+_decode = msgspec.json.Decoder(Example).decode
+
+
+def read_examples(path: Path) -> list[Example]:
+    """Read a JSON Lines file; empty lines are skipped.
+
+    Raises:
+        FatalError: the file cannot be read or holds nothing, or a line is no example; its number
+            is named.
+    """
+    examples: list[Example] = []
+    try:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    examples.append(_example(line, f"{path}, line {number}"))
+    except OSError as error:
+        raise FatalError(f"cannot read {path}: {error.strerror}") from error
+    if not examples:
+        raise FatalError(f"{path} holds no examples")
+    return examples
+
+
+def _example(line: bytes, where: str) -> Example:
+    try:
+        return _decode(line)
+    except msgspec.DecodeError as error:
+        raise FatalError(f"{where}: {error}") from error

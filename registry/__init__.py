@@ -1,0 +1,1 @@
+"""Models on disk: immutable versions, checked before they are parsed, and the names they serve under."""
