@@ -1,1 +1,1 @@
-"""Models on disk: immutable versions, checked before they are parsed, and the names they serve under."""
+"""Models on disk: immutable versions, checked before they are parsed, and what they serve as."""
