@@ -1,0 +1,1 @@
+"""A simulated company to try the learning loop in: masters of hidden skill, tasks that drift."""

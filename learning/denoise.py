@@ -1,0 +1,100 @@
+"""How far to trust each label, by what is known about texts like it and how lately.
+
+Outcomes lie now and then, and what was right before a change is wrong after it. Both show in the
+neighbourhood: a label that its nearest neighbours contradict is probably wrong (Bahri, Jiang, Gupta
+2020, "Deep k-NN for Noisy Labels"), or out of date where the contradiction is the younger. Votes
+are weighted by likeness (Nadaraya 1964, Watson 1964) and by age, which halves them every so many
+days. Nothing is forgotten for its age alone, only where something younger contradicts it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_BLOCK = 1_024  # rows compared at once: what bounds memory, at 1,024 x n similarities
+
+
+class Trust(Struct, frozen=True, kw_only=True):
+    """How votes are weighed.
+
+    Attributes:
+        neighbours: how many of the nearest vote on a label, the example itself not counted. More
+            than a handful, so that one liar in ten never has the majority.
+        width: likeness falls by a factor e for every so much of cosine similarity.
+        half_life_days: a vote so old counts half.
+    """
+
+    neighbours: int = 20
+    width: float = 0.15
+    half_life_days: float = 2.0
+
+
+class Votes(NamedTuple):
+    """What n tasks said about who should have them.
+
+    Attributes:
+        embeddings: shape (n, dim), float32, rows L2-normalised.
+        labels: shape (n,), whole numbers from 0.
+        evidence: shape (n,); a vote's strength. Positive: the label was right; negative: it was
+            wrong, as the task failed under it.
+        ages: shape (n,), days.
+    """
+
+    embeddings: NDArray[np.float32]
+    labels: NDArray[np.intp]
+    evidence: NDArray[np.float64]
+    ages: NDArray[np.float64]
+
+
+def trust(votes: Votes, settings: Trust) -> NDArray[np.float64]:
+    """Return how much to trust that each label is right.
+
+    Returns:
+        Array of shape (n,), 0-1: the support of an example's label relative to that of the label
+        that has most; 1 where no other is better supported.
+    """
+    shares = support(votes, votes.embeddings, settings)
+    own = shares[np.arange(len(shares)), votes.labels]
+    most = shares.max(axis=1)
+    return np.divide(own, most, out=np.zeros_like(own), where=most > 0)
+
+
+def support(votes: Votes, asked: NDArray[np.float32], settings: Trust) -> NDArray[np.float64]:
+    """Return each label's share of the votes around texts.
+
+    A label's share is what speaks for it, of all that speaks for any label or against this one:
+    an estimate of how often a task like this succeeds with that master.
+
+    Args:
+        votes: what is known.
+        asked: shape (m, dim), float32, rows L2-normalised; a text that is itself among the known
+            has its own vote, too.
+        settings: how votes are weighed.
+
+    Returns:
+        Array of shape (m, labels), 0-1.
+    """
+    count = int(votes.labels.max()) + 1
+    strength = np.abs(votes.evidence) * 0.5 ** (votes.ages / settings.half_life_days)
+    speaks_for = votes.evidence > 0
+    nearest = min(settings.neighbours + 1, len(strength))
+    shares = np.zeros((len(asked), count))
+    for start in range(0, len(asked), _BLOCK):
+        likeness = asked[start : start + _BLOCK] @ votes.embeddings.T
+        voters = np.argpartition(likeness, -nearest, axis=1)[:, -nearest:]
+        close = np.take_along_axis(likeness, voters, axis=1)
+        weight = strength[voters] * np.exp((close - 1.0) / settings.width)
+        pro, contra = np.zeros((len(close), count)), np.zeros((len(close), count))
+        cell = (np.arange(len(close))[:, None], votes.labels[voters])
+        np.add.at(pro, cell, weight * speaks_for[voters])
+        np.add.at(contra, cell, weight * ~speaks_for[voters])
+        total = pro.sum(axis=1, keepdims=True) + contra
+        part = shares[start : start + _BLOCK]
+        np.divide(pro, total, out=part, where=total > 0)
+    return shares
