@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from router.rules import RuleScore
+
 
 class Prediction(Struct, frozen=True, gc=False):
     """What a model thinks of one description.
@@ -35,13 +37,17 @@ class Model(Protocol):
         """Identity of weights and configuration, as it stands in decisions."""
 
     def predict(
-        self, descriptions: Sequence[str], embeddings: NDArray[np.float32]
+        self,
+        descriptions: Sequence[str],
+        embeddings: NDArray[np.float32],
+        rules: Sequence[RuleScore],
     ) -> list[Prediction]:
         """Score a batch.
 
         Args:
             descriptions: n texts.
             embeddings: shape (n, dim), float32, each row the L2-normalised vector of its text.
+            rules: what the rules think of each text.
 
         Returns:
             n predictions, in the order of the texts.

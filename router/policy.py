@@ -35,8 +35,9 @@ class Routing(Struct, frozen=True, gc=False):
     Attributes:
         fallback_reason: why a task in treatment was routed by rules; None if it was not.
         propensity: probability with which the policy chose `selected_master`.
-        shadow: the opinion of the router that was not followed; None if it has none.
-        model_version: the model that was asked; None if none was.
+        shadow: the challenger's opinion where there is one, else that of the router that was not
+            followed; None if it has none.
+        model_version: the champion that was asked; None if none was.
     """
 
     selected_master: str
@@ -54,10 +55,15 @@ class Routing(Struct, frozen=True, gc=False):
 
 
 class _Opinion(Struct, frozen=True, gc=False):
-    """What asking the model about one task came to: scores, or why there are none."""
+    """What asking a model about one task came to: scores, or why there are none.
+
+    Attributes:
+        version: of the model that was asked; None if none was.
+    """
 
     scores: dict[str, float]
     silence: FallbackReason | None = None
+    version: str | None = None
 
 
 def _ignore(_error: Exception) -> None:
@@ -66,16 +72,19 @@ def _ignore(_error: Exception) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Decides whole batches. Whatever the model does, every task is routed.
+    """Decides whole batches. Whatever a model does, every task is routed.
 
     Attributes:
-        on_model_error: told of an exception the model raised, after which rules decide the batch.
+        model: the champion, which decides in treatment; None leaves that to the rules.
+        challenger: a model that is only listened to, in both arms: its opinion is the shadow.
+        on_model_error: told of an exception a model raised, after which it is silent on the batch.
     """
 
     masters: Masters
     rules: Rules
     model: Model | None
     config: RolloutConfig
+    challenger: Model | None = None
     on_model_error: Callable[[Exception], None] = _ignore
 
     def route(
@@ -95,63 +104,60 @@ class Policy:
             n routings, in the order of the tasks.
         """
         assigned = buckets(self.config.experiment, task_ids).tolist()
-        scored = map(self.rules.score, descriptions)
-        silence = self._silence(embeddings)
-        if silence is not None or self.model is None or embeddings is None:
-            nothing = _Opinion({}, silence)
-            return [
-                self._decide(bucket, rules, nothing, None)
-                for bucket, rules in zip(assigned, scored, strict=True)
-            ]
-        opinions = self._ask(self.model, descriptions, embeddings)
-        version = self.model.version
+        scored = [*map(self.rules.score, descriptions)]
+        champion = self._ask(self.model, descriptions, embeddings, scored)
+        challenger = (
+            champion
+            if self.challenger is None
+            else self._ask(self.challenger, descriptions, embeddings, scored)
+        )
         return [
-            self._decide(bucket, rules, opinion, version)
-            for bucket, rules, opinion in zip(assigned, scored, opinions, strict=True)
+            self._decide(*each) for each in zip(assigned, scored, champion, challenger, strict=True)
         ]
 
-    def _silence(self, embeddings: NDArray[np.float32] | None) -> FallbackReason | None:
-        """Return why the model cannot be asked at all, if so."""
-        if not self.config.enable_neural:
-            return "neural_disabled"
-        if self.model is None:
-            return "model_unavailable"
-        if embeddings is None:
-            return "embedding_unavailable"
-        return None
-
     def _ask(
-        self, model: Model, descriptions: Sequence[str], embeddings: NDArray[np.float32]
+        self,
+        model: Model | None,
+        descriptions: Sequence[str],
+        embeddings: NDArray[np.float32] | None,
+        rules: Sequence[RuleScore],
     ) -> list[_Opinion]:
+        """Return a model's opinion of every text; silence where it has none."""
+        if not self.config.enable_neural:
+            return [_Opinion({}, "neural_disabled")] * len(descriptions)
+        if model is None:
+            return [_Opinion({}, "model_unavailable")] * len(descriptions)
+        if embeddings is None:
+            return [_Opinion({}, "embedding_unavailable")] * len(descriptions)
         try:
-            predictions = model.predict(descriptions, embeddings)
+            predictions = model.predict(descriptions, embeddings, rules)
         except Exception as error:  # noqa: BLE001 - no failure of a model may fail a task
             self.on_model_error(error)
             predictions = []
         if len(predictions) != len(descriptions):
-            return [_Opinion({}, "model_error")] * len(descriptions)
+            return [_Opinion({}, "model_error", model.version)] * len(descriptions)
         names = frozenset(self.masters.names)
-        return [_opinion(prediction, names) for prediction in predictions]
+        return [_opinion(prediction, names, model.version) for prediction in predictions]
 
     def _decide(
-        self, bucket: int, rules: RuleScore, opinion: _Opinion, model_version: str | None
+        self, bucket: int, rules: RuleScore, champion: _Opinion, challenger: _Opinion
     ) -> Routing:
         arm = group(bucket, self.config.percentage)
-        if arm == "treatment" and opinion.silence is None:
-            best = _top(opinion.scores)
+        if arm == "treatment" and champion.silence is None:
+            selected = _top(champion.scores)
             return Routing(
-                best.selected_master,
+                selected,
                 "neural",
-                best.confidence,
+                champion.scores[selected],
                 arm,
                 bucket,
                 self.config.experiment,
                 None,
-                opinion.scores,
+                champion.scores,
                 1.0,
-                Shadow(selected_master=rules.selected, confidence=rules.confidence),
+                _of_rules(rules) if self.challenger is None else _shadow(challenger),
                 self.rules.version,
-                model_version,
+                champion.version,
             )
         return Routing(
             rules.selected,
@@ -160,18 +166,18 @@ class Policy:
             arm,
             bucket,
             self.config.experiment,
-            opinion.silence if arm == "treatment" else None,
+            champion.silence if arm == "treatment" else None,
             rules.scores,
             1.0,
-            None if opinion.silence is not None else _top(opinion.scores),
+            _shadow(challenger),
             self.rules.version,
-            model_version,
+            champion.version,
         )
 
 
-def _opinion(prediction: Prediction, names: frozenset[str]) -> _Opinion:
+def _opinion(prediction: Prediction, names: frozenset[str], version: str) -> _Opinion:
     if prediction.abstained:
-        return _Opinion({}, "abstained")
+        return _Opinion({}, "abstained", version)
     scores = prediction.scores
     probabilities = [*scores.values()]
     sound = (
@@ -179,9 +185,24 @@ def _opinion(prediction: Prediction, names: frozenset[str]) -> _Opinion:
         and all(0.0 <= p <= 1.0 for p in probabilities)  # NaN is in no range
         and math.isclose(sum(probabilities), 1.0, abs_tol=_SUM_TOLERANCE)
     )
-    return _Opinion(scores) if sound else _Opinion({}, "model_error")
+    return _Opinion(scores, None, version) if sound else _Opinion({}, "model_error", version)
 
 
-def _top(scores: dict[str, float]) -> Shadow:
-    selected = max(scores, key=scores.__getitem__)
-    return Shadow(selected_master=selected, confidence=scores[selected])
+def _top(scores: dict[str, float]) -> str:
+    return max(scores, key=scores.__getitem__)
+
+
+def _shadow(opinion: _Opinion) -> Shadow | None:
+    """Return the opinion of a model that was not followed; None if it has none."""
+    if opinion.silence is not None or opinion.version is None:
+        return None
+    selected = _top(opinion.scores)
+    return Shadow(
+        selected_master=selected,
+        confidence=opinion.scores[selected],
+        model_version=opinion.version,
+    )
+
+
+def _of_rules(rules: RuleScore) -> Shadow:
+    return Shadow(selected_master=rules.selected, confidence=rules.confidence)

@@ -11,7 +11,7 @@ from router.assignment import bucket
 from router.masters import Masters
 from router.model import Prediction
 from router.policy import Policy
-from router.rules import Rules
+from router.rules import Rules, RuleScore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,27 +35,30 @@ RULES_OPINION = Shadow(selected_master="a", confidence=RULES.score("test").confi
 class Fixed:
     """A model that answers every text alike, or with an exception."""
 
-    version = "m1"
-
-    def __init__(self, answer: Prediction | Exception, missing: int = 0) -> None:
+    def __init__(
+        self, answer: Prediction | Exception, missing: int = 0, version: str = "m1"
+    ) -> None:
         self.answer = answer
         self.missing = missing
+        self.version = version
         self.calls = 0
 
     def predict(
         self,
         descriptions: Sequence[str],
         embeddings: NDArray[np.float32],
+        rules: Sequence[RuleScore],
     ) -> list[Prediction]:
         assert len(embeddings) == len(descriptions)
+        assert [*rules] == [RULES.score(text) for text in descriptions]
         self.calls += 1
         if isinstance(self.answer, Exception):
             raise self.answer
         return [self.answer] * (len(descriptions) - self.missing)
 
 
-def policy(model: Fixed | None, **config: str | float) -> Policy:
-    return Policy(MASTERS, RULES, model, msgspec.convert(config, RolloutConfig))
+def policy(model: Fixed | None, challenger: Fixed | None = None, **config: str | float) -> Policy:
+    return Policy(MASTERS, RULES, model, msgspec.convert(config, RolloutConfig), challenger)
 
 
 def test_control_is_routed_by_rules_and_shadowed_by_the_model() -> None:
@@ -67,7 +70,7 @@ def test_control_is_routed_by_rules_and_shadowed_by_the_model() -> None:
         assert routing.ab_test_group == "control"
         assert routing.confidence == routing.scores["a"] == RULES_OPINION.confidence
         assert routing.fallback_reason is None
-        assert routing.shadow == Shadow(selected_master="b", confidence=0.9)
+        assert routing.shadow == Shadow(selected_master="b", confidence=0.9, model_version="m1")
         assert routing.propensity == 1.0
         assert routing.experiment == "router"
         assert routing.rules_version == RULES.version
@@ -148,9 +151,52 @@ def test_a_model_is_asked_once_a_batch() -> None:
 def test_an_exception_of_the_model_is_reported() -> None:
     told: list[Exception] = []
     broken = ValueError("weights")
-    chosen = Policy(MASTERS, RULES, Fixed(broken), RolloutConfig(), told.append)
+    chosen = Policy(MASTERS, RULES, Fixed(broken), RolloutConfig(), None, told.append)
     chosen.route(IDS, TEXTS, EMBEDDINGS)
     assert told == [broken]
+
+
+@pytest.mark.parametrize("champion", [Fixed(CONFIDENT), None, Fixed(ValueError("weights"))])
+@pytest.mark.parametrize("percentage", [0.0, 0.5, 1.0])
+def test_a_challenger_is_the_shadow_in_both_arms_and_changes_nothing_else(
+    champion: Fixed | None, percentage: float
+) -> None:
+    challenger = Fixed(Prediction({"b": 0.2, "c": 0.8}), version="m2")
+    alone = policy(champion, percentage=percentage).route(IDS, TEXTS, EMBEDDINGS)
+    challenged = policy(champion, challenger, percentage=percentage)
+    routings = challenged.route(IDS, TEXTS, EMBEDDINGS)
+    expected = Shadow(selected_master="c", confidence=0.8, model_version="m2")
+    assert [routing.shadow for routing in routings] == [expected] * len(IDS)
+    assert [msgspec.structs.replace(routing, shadow=None) for routing in routings] == [
+        msgspec.structs.replace(routing, shadow=None) for routing in alone
+    ]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ValueError("weights"),
+        Prediction({"b": 1.0}, abstained=True),
+        Prediction({"b": float("nan")}),
+        Prediction({"stranger": 1.0}),
+    ],
+)
+@pytest.mark.parametrize("percentage", [0.0, 1.0])
+def test_a_challenger_without_an_opinion_touches_nothing(
+    answer: Prediction | Exception, percentage: float
+) -> None:
+    alone = policy(Fixed(CONFIDENT), percentage=percentage).route(IDS, TEXTS, EMBEDDINGS)
+    challenged = policy(Fixed(CONFIDENT), Fixed(answer, version="m2"), percentage=percentage)
+    assert challenged.route(IDS, TEXTS, EMBEDDINGS) == [
+        msgspec.structs.replace(routing, shadow=None) for routing in alone
+    ]
+
+
+def test_with_models_disabled_the_challenger_is_not_asked() -> None:
+    challenger = Fixed(CONFIDENT, version="m2")
+    chosen = policy(Fixed(CONFIDENT), challenger, enable_neural=False)
+    assert chosen.route(IDS, TEXTS, EMBEDDINGS)[0].shadow is None
+    assert challenger.calls == 0
 
 
 def test_an_empty_batch() -> None:
