@@ -9,7 +9,6 @@ do not depend on what else is in a batch.
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 import sys
 import warnings
@@ -22,6 +21,7 @@ import msgspec
 
 from contracts.errors import CortexError
 from vectors import exported
+from vectors.disk import sync
 from vectors.model_source import ModelSource, needs_extra
 from vectors.openvino_encoder import OpenVINOEncoder, import_openvino
 from vectors.torch_encoder import TorchEncoder, load_pipeline
@@ -59,9 +59,9 @@ def export(source: ModelSource, cache_dir: Path) -> Path:
         partial.mkdir()
         _build(source, partial)
         for path in (*partial.iterdir(), partial):
-            _sync(path)
+            sync(path)
         partial.rename(final)
-        _sync(cache_dir)
+        sync(cache_dir)
     return final
 
 
@@ -140,14 +140,6 @@ def _locked(path: Path) -> Iterator[None]:
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def main() -> int:

@@ -6,21 +6,18 @@ holds its own copy, so that an older one can be opened when the one in place is 
 
 from __future__ import annotations
 
-import hashlib
-import os
-import stat
 from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
 
 from contracts.errors import FatalError, TransientError
+from vectors.disk import checksum, read_sealed
 from vectors.lexical import TOKENIZER
 from vectors.types import LogPosition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from io import BufferedReader
     from pathlib import Path
 
 FORMAT = 2
@@ -52,17 +49,6 @@ class SnapshotInfo(Struct, frozen=True, kw_only=True):
     created_at: str
     token: int
     checksums: dict[str, str]
-
-
-class _Sealed(Struct):
-    sha256: str
-    manifest: msgspec.Raw
-
-
-def encode_manifest(info: SnapshotInfo) -> bytes:
-    """Bytes of a manifest with the checksum of itself."""
-    content = msgspec.json.format(msgspec.json.encode(info), indent=2)
-    return msgspec.json.encode(_Sealed(hashlib.sha256(content).hexdigest(), msgspec.Raw(content)))
 
 
 def read_manifest(store: Path, name: str) -> SnapshotInfo | None:
@@ -122,22 +108,8 @@ def problems(store: Path, info: SnapshotInfo) -> list[str]:
     return found
 
 
-def checksum(path: Path) -> str:
-    """SHA-256 of a file, in hex.
-
-    Raises:
-        OSError: it cannot be read, or is a link, a pipe or a device.
-    """
-    with _open_plain(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _read(path: Path) -> SnapshotInfo:
-    with _open_plain(path) as file:
-        sealed = msgspec.json.decode(file.read(), type=_Sealed)
-    content = bytes(sealed.manifest)
-    if hashlib.sha256(content).hexdigest() != sealed.sha256:
-        raise ValueError("it does not match its own checksum")
+    content = read_sealed(path)
     versions = msgspec.json.decode(content, type=_Versions)
     if (versions.format, versions.tokenizer) != (FORMAT, TOKENIZER):
         message = f"{path} has format {versions.format}/{versions.tokenizer}, "
@@ -148,12 +120,3 @@ def _read(path: Path) -> SnapshotInfo:
 class _Versions(Struct):
     format: int
     tokenizer: str
-
-
-def _open_plain(path: Path) -> BufferedReader:
-    """Open a file that is nothing else: reading a pipe or a device might never end."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(f"{path} is no regular file")
-    return os.fdopen(descriptor, "rb")

@@ -7,42 +7,34 @@ snapshot or the new one, never half of one, wherever the writer is killed.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import secrets
 import shutil
 import sqlite3
-import time
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from contracts.errors import FatalError, TransientError
+from vectors.disk import checksum, encode_sealed, locked, sync, unfinished_folder
 from vectors.lexical import TOKENIZER
 from vectors.manifest import (
     FORMAT,
     MANIFEST,
     SnapshotInfo,
-    checksum,
-    encode_manifest,
     problems,
     read_manifest,
 )
 from vectors.merge import write_base
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from vectors.collection import Collection
     from vectors.segment import Segment
     from vectors.types import FileState, LogPosition
 
-_UNFINISHED = ".unfinished-"
-_LOCK = ".lock"
 _DRAFT = "manifest.draft"  # of the manifest in place
 _LOCK_S = 5.0  # what is done under the lock takes milliseconds
-_LOCK_POLL_S = 0.02
 
 
 class Frozen(NamedTuple):
@@ -106,12 +98,12 @@ def current_token(store: Path, name: str) -> int:
 def _write(home: Path, frozen: Frozen, token: int, over: int) -> SnapshotInfo:
     if not home.is_dir():
         home.mkdir(parents=True, exist_ok=True)
-        _sync(home.parent)
+        sync(home.parent)
     _refuse_fenced(home, token, over)
-    with _unfinished_folder(home) as folder:
+    with unfinished_folder(home, _LOCK_S) as folder:
         chunks = write_base(folder, frozen.dim, frozen.segments, frozen.states)
         checksums = {path.name: _seal(path) for path in sorted(folder.iterdir())}
-        with _locked(home):
+        with locked(home, _LOCK_S):
             _refuse_fenced(home, token, over)
             info = SnapshotInfo(
                 format=FORMAT,
@@ -148,49 +140,20 @@ def _snapshot_in_place(home: Path) -> str | None:
     return info.snapshot if info else None
 
 
-@contextmanager
-def _unfinished_folder(home: Path) -> Iterator[Path]:
-    """A new folder, locked for as long as its writer lives; gone at the end unless renamed."""
-    folder = home / f"{_UNFINISHED}{secrets.token_hex(4)}"
-    with _locked(home):
-        _remove_abandoned(home)
-        folder.mkdir()
-        lock = os.open(folder, os.O_RDONLY)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-    try:
-        yield folder
-    finally:
-        os.close(lock)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def _put_in_place(home: Path, folder: Path, info: SnapshotInfo) -> None:
     """Make a complete folder the snapshot that readers open.
 
     Whatever needs room on the disk comes first; from the first renaming on none is needed.
     """
-    manifest = encode_manifest(info)
+    manifest = encode_sealed(info)
     for name in (MANIFEST, _DRAFT):
         (folder / name).write_bytes(manifest)
-        _sync(folder / name)
-    _sync(folder)
+        sync(folder / name)
+    sync(folder)
     complete = folder.rename(home / info.snapshot)
-    _sync(home)  # the manifest must not outlive a power failure that the folder does not
+    sync(home)  # the manifest must not outlive a power failure that the folder does not
     (complete / _DRAFT).replace(home / MANIFEST)
-    _sync(home)
-
-
-def _remove_abandoned(home: Path) -> None:
-    """Remove folders whose writer died."""
-    for folder in home.glob(f"{_UNFINISHED}*"):
-        lock = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
-        except BlockingIOError:
-            continue
-        finally:
-            os.close(lock)
+    sync(home)
 
 
 def _remove_unused(home: Path, keep: set[str | None]) -> None:
@@ -204,30 +167,6 @@ def _remove_unused(home: Path, keep: set[str | None]) -> None:
 
 
 def _seal(path: Path) -> str:
-    _sync(path)
+    sync(path)
     path.chmod(0o444)
     return checksum(path)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _locked(home: Path) -> Iterator[None]:
-    """Exclude other writers; wait, but not for ever, as one may be frozen here."""
-    deadline = time.monotonic() + _LOCK_S
-    with (home / _LOCK).open("w") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(_LOCK_POLL_S)
-        yield

@@ -13,7 +13,8 @@ from chaos.matrix import Result, Row
 from chaos.revisions import FILES, opened, revised
 from chaos.trees import contents
 from contracts.errors import CortexError
-from vectors.manifest import MANIFEST, encode_manifest, problems
+from vectors.disk import encode_sealed
+from vectors.manifest import MANIFEST, problems
 from vectors.snapshot import verify, write_snapshot
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def _lies(pair: _Pair, target: Path) -> Iterator[str]:
     """Sealed manifests that are not true: one points to nothing, one names another encoder."""
     for lie, allowed in (({"snapshot": "nothing"}, pair.held[1:]), ({"embedder": "another"}, [])):
         store = pair.copy(target)
-        manifest = encode_manifest(msgspec.structs.replace(pair.infos[1], **lie))
+        manifest = encode_sealed(msgspec.structs.replace(pair.infos[1], **lie))
         replace(store / "code" / MANIFEST, manifest)
         found = [each for each in _read(pair, store, allowed) if "embedder" not in lie]
         yield from (f"{lie}: {each}" for each in found)

@@ -12,7 +12,8 @@ from corpus import DIM, put, removal, vector
 from contracts.errors import FatalError, TransientError
 from vectors import opening, snapshot
 from vectors.collection import Collection
-from vectors.manifest import encode_manifest, list_collections, read_manifest
+from vectors.disk import encode_sealed
+from vectors.manifest import list_collections, read_manifest
 from vectors.merge import write_base
 from vectors.snapshot import verify, write_snapshot
 from vectors.types import LogPosition
@@ -74,7 +75,7 @@ def test_what_is_not_there_or_not_ours_is_refused(collection: Collection, tmp_pa
     with pytest.raises(FatalError, match="embedded by test, not by other"):
         Collection.open(tmp_path, "code", embedder="other")
     manifest = tmp_path / "code" / "manifest.json"
-    manifest.write_bytes(encode_manifest(msgspec.structs.replace(info, format=99)))
+    manifest.write_bytes(encode_sealed(msgspec.structs.replace(info, format=99)))
     with pytest.raises(FatalError, match="build the index anew"):
         Collection.open(tmp_path, "code")
     manifest.write_bytes(b'{"format": ')

@@ -1,0 +1,138 @@
+"""Files that a killed process leaves whole or not at all: syncing, locking, writing beside."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+import stat
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from io import BufferedReader
+    from pathlib import Path
+
+_UNFINISHED = ".unfinished-"
+_LOCK = ".lock"
+_POLL_S = 0.02
+
+
+class _Sealed(Struct, forbid_unknown_fields=True):
+    sha256: str
+    manifest: msgspec.Raw
+
+
+def encode_sealed(manifest: Struct) -> bytes:
+    """Bytes of a manifest with the checksum of itself."""
+    content = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
+    return msgspec.json.encode(_Sealed(hashlib.sha256(content).hexdigest(), msgspec.Raw(content)))
+
+
+def read_sealed(path: Path) -> bytes:
+    """Content of a manifest that was sealed; what it says is yet to be decoded.
+
+    Raises:
+        OSError: it cannot be read, or is no plain file.
+        ValueError: it does not match its checksum, or is something else.
+    """
+    with open_plain(path) as file:
+        sealed = msgspec.json.decode(file.read(), type=_Sealed)
+    content = bytes(sealed.manifest)
+    if hashlib.sha256(content).hexdigest() != sealed.sha256:
+        raise ValueError("it does not match its own checksum")
+    return content
+
+
+def open_plain(path: Path) -> BufferedReader:
+    """Open a file that is nothing else: reading a pipe or a device might never end.
+
+    Raises:
+        OSError: it cannot be read, or is a link, a pipe or a device.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(f"{path} is no regular file")
+    return os.fdopen(descriptor, "rb")
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, in hex.
+
+    Raises:
+        OSError: it cannot be read, or is a link, a pipe or a device.
+    """
+    with open_plain(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Have a file or a folder's entries survive a power failure."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def locked(home: Path, seconds: float) -> Iterator[None]:
+    """Exclude other writers of a folder; wait, but not for ever, as one may be frozen here.
+
+    Raises:
+        BlockingIOError: another one has had it for `seconds`.
+    """
+    deadline = time.monotonic() + seconds
+    with (home / _LOCK).open("w") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_POLL_S)
+        yield
+
+
+@contextmanager
+def unfinished_folder(home: Path, seconds: float) -> Iterator[Path]:
+    """Make a folder, locked for as long as its writer lives; gone at the end unless renamed.
+
+    What writers that died have left is removed on the way.
+
+    Args:
+        home: where the folder is made.
+        seconds: to wait for the lock of `home`.
+    """
+    folder = home / f"{_UNFINISHED}{secrets.token_hex(4)}"
+    with locked(home, seconds):
+        _remove_abandoned(home)
+        folder.mkdir()
+        lock = os.open(folder, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        yield folder
+    finally:
+        os.close(lock)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_abandoned(home: Path) -> None:
+    for folder in home.glob(f"{_UNFINISHED}*"):
+        lock = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(lock)
