@@ -109,6 +109,7 @@ def rollout_fields(config: RolloutConfig) -> Fields:
         "enable_rag": "true" if config.enable_rag else "false",
         "experiment": config.experiment,
         "model": config.model or "",
+        "exploration": repr(config.exploration),
     }
 
 

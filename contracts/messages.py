@@ -161,6 +161,8 @@ class RolloutConfig(Struct, frozen=True, kw_only=True):
     Attributes:
         version: grows by one with every change; 0 means nothing was ever set.
         percentage: fraction of tasks in treatment, 0-1.
+        exploration: fraction of treatment that is not simply given to the best, 0-1; the router
+            caps it, see `router.explore`.
     """
 
     version: Count = 0
@@ -169,3 +171,4 @@ class RolloutConfig(Struct, frozen=True, kw_only=True):
     enable_rag: bool = True
     experiment: str = "router"
     model: str | None = None
+    exploration: Probability = 0.0

@@ -207,6 +207,7 @@ def parse_rollout(fields: Mapping[bytes, bytes]) -> RolloutConfig:
         return RolloutConfig()
     default = RolloutConfig()
     experiment, model = fields.get(b"experiment"), fields.get(b"model")
+    exploration = fields.get(b"exploration")
     return RolloutConfig(
         version=read.count(read.required(fields, "version"), "version"),
         percentage=read.number(read.required(fields, "percentage"), "percentage", high=1),
@@ -214,6 +215,7 @@ def parse_rollout(fields: Mapping[bytes, bytes]) -> RolloutConfig:
         enable_rag=_switch(fields, "enable_rag", default=default.enable_rag),
         experiment=read.name(experiment, "experiment") if experiment else default.experiment,
         model=read.name(model, "model") if model else None,
+        exploration=read.number(exploration, "exploration", high=1) if exploration else 0.0,
     )
 
 

@@ -32,6 +32,20 @@ def parse_fraction(text: str) -> float:
     return value
 
 
+def parse_exploration(text: str) -> float:
+    """Read a fraction or percentage that the router would not cap.
+
+    Raises:
+        typer.BadParameter: it is neither, or too much.
+    """
+    from router.explore import MAX_EXPLORATION
+
+    value = parse_fraction(text)
+    if value > MAX_EXPLORATION:
+        raise typer.BadParameter(f"{text!r} is more than may explore, {MAX_EXPLORATION:.0%}")
+    return value
+
+
 @app.command()
 def show(*, as_json: AsJson = False) -> None:
     """Show the live configuration and its last changes."""
@@ -67,23 +81,35 @@ def set_percentage(
         typer.Argument(metavar="P", parser=parse_fraction, help="0.0-1.0, or for example 10%."),
     ],
     *,
+    exploration: Annotated[
+        float | None,
+        typer.Option(
+            metavar="E",
+            parser=parse_exploration,
+            help="Fraction of treatment to spread over all plausible masters, at most 10%.",
+            show_default="as it is",
+        ),
+    ] = None,
     why: Annotated[str, typer.Option(help="The reason, for the log.")] = "",
     who: Annotated[str | None, typer.Option(help="Default: the user of this shell.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Set the fraction of tasks that go to treatment."""
+    """Set the fraction of tasks that go to treatment, and how much of it explores."""
     from ops.output import print_json
     from ops.session import open_session, read_settings
     from streams.control import read_config, set_config
 
     settings = read_settings()
     defaults = settings.fresh_config
+    changes = {"percentage": repr(fraction)}
+    if exploration is not None:
+        changes["exploration"] = repr(exploration)
     with open_session(settings) as (client, keys, _):
         config = set_config(
             client,
             keys,
             expected_version=read_config(client, keys, defaults).version,
-            changes={"percentage": repr(fraction)},
+            changes=changes,
             who=who or _user(),
             why=why,
             defaults=defaults,
@@ -99,7 +125,10 @@ def _print_config(config: "RolloutConfig") -> None:
 
     from ops.output import print_table
 
-    rows = msgspec.structs.asdict(config) | {"percentage": f"{config.percentage:.2%} of tasks"}
+    rows = msgspec.structs.asdict(config) | {
+        "percentage": f"{config.percentage:.2%} of tasks",
+        "exploration": f"{config.exploration:.2%} of treatment",
+    }
     print_table(("setting", "value"), rows.items())
 
 

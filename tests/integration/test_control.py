@@ -100,3 +100,14 @@ def test_the_commands(redis_client: Redis, redis_url: str) -> None:
     wrong = cortex(redis_url, "rollout", "set", "110%")
     assert wrong.returncode == 2
     assert "neither a fraction" in wrong.stderr
+
+
+def test_exploration_is_set_beside_the_percentage(redis_client: Redis, redis_url: str) -> None:
+    explored = succeed(redis_url, "rollout", "set", "1", "--exploration", "5%", "--json")
+    assert json.loads(explored)["exploration"] == 0.05
+    assert json.loads(succeed(redis_url, "rollout", "set", "0.5", "--json"))["exploration"] == 0.05
+    assert read_config(redis_client, KEYS, FRESH).exploration == 0.05
+    too_much = cortex(redis_url, "rollout", "set", "1", "--exploration", "0.2")
+    assert too_much.returncode == 2
+    assert "more than may explore" in too_much.stderr
+    assert read_config(redis_client, KEYS, FRESH).percentage == 0.5

@@ -136,6 +136,7 @@ rollouts = st.builds(
     enable_rag=st.booleans(),
     experiment=names,
     model=st.none() | names,
+    exploration=probabilities,
 )
 lines = st.integers(1, 10**6)
 contexts = st.lists(

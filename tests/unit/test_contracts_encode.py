@@ -100,4 +100,5 @@ def test_rollout_names_every_field_so_that_nothing_older_stays() -> None:
         "enable_rag": "true",
         "experiment": "router",
         "model": "",
+        "exploration": "0.0",
     }

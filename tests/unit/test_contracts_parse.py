@@ -162,10 +162,16 @@ def test_rollout() -> None:
         b"enable_neural": b"false",
         b"enable_rag": b"1",
         b"model": b"m-2",
+        b"exploration": b"0.05",
         b"x": b"",
     }
     assert parse_rollout(fields) == RolloutConfig(
-        version=3, percentage=0.25, enable_neural=False, enable_rag=True, model="m-2"
+        version=3,
+        percentage=0.25,
+        enable_neural=False,
+        enable_rag=True,
+        model="m-2",
+        exploration=0.05,
     )
 
 
@@ -185,6 +191,8 @@ def test_rollout() -> None:
         ({b"enable_rag": b"True"}, reasons.INVALID_VALUE),
         ({b"experiment": b"a b"}, reasons.INVALID_NAME),
         ({b"model": b"../m"}, reasons.INVALID_NAME),
+        ({b"exploration": b"1.1"}, reasons.NUMBER_OUT_OF_RANGE),
+        ({b"exploration": b"some"}, reasons.INVALID_NUMBER),
     ],
 )
 def test_malformed_rollout_is_poison(change: dict[bytes, bytes], reason: str) -> None:
