@@ -1,12 +1,43 @@
-"""A trained router at work: from a text, its embedding and what the rules say to a distribution."""
+"""A trained router at work: from a text, its embedding and what the rules say to a distribution.
+
+The head is linear in three blocks (hashed words and characters, embeddings, rule scores), so that
+one forward pass takes tens of microseconds in numpy. Probabilities are the softmax of its logits
+over a temperature (Guo et al. 2017, "On Calibration of Modern Neural Networks").
+
+It abstains where it is not certain. Certainty is a weighted sum of the energy of the logits (Liu et
+al. 2020, "Energy-based Out-of-distribution Detection"), the margin between the two most probable
+labels, and the cosine to the nearest prototype of the training texts.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
+import msgspec
+import numpy as np
 from msgspec import Meta, Struct
+from safetensors import SafetensorError
+from safetensors.numpy import load
 
+from contracts.errors import FatalError
+from router.features import Lexical
+from router.model import Prediction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from router.rules import RuleScore
+
+    Floats = NDArray[np.float32]
+    Encode = Callable[[Sequence[str]], Floats]
+
+_LEAST_SCORE = 1e-3  # a rule score below it says no more than this one
 _Positive = Annotated[float, Meta(gt=0)]
+_ABSTAINED = "not certain enough"
 
 
 class ModelConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,8 +56,8 @@ class ModelConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         trained_on: number of examples.
     """
 
-    labels: Annotated[tuple[str, ...], Meta(min_length=2)]
-    embedder: str
+    labels: Annotated[tuple[Annotated[str, Meta(min_length=1)], ...], Meta(min_length=2)]
+    embedder: Annotated[str, Meta(min_length=1)]
     dim: Annotated[int, Meta(gt=0)]
     rules: tuple[str, ...] = ()
     temperature: _Positive = 1.0
@@ -35,3 +66,201 @@ class ModelConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     own_encoder: bool = False
     seed: int = 0
     trained_on: int = 0
+
+
+class Scores(NamedTuple):
+    """What a model thinks of n texts.
+
+    Attributes:
+        probabilities: shape (n, labels), float32, calibrated; rows sum to 1.
+        certainty: shape (n,), float32; low for what is unlike the training texts.
+    """
+
+    probabilities: Floats
+    certainty: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NeuralModel:
+    """A head, and how to read its answers. Safe to use from several threads.
+
+    Attributes:
+        version: identity of weights and configuration.
+    """
+
+    version: str
+    config: ModelConfig
+    _lexical: Lexical
+    _dense: Floats  # (dim [+ own dim] + rules, labels)
+    _bias: Floats  # (labels,)
+    _prototypes: Floats  # (prototypes, dim of the block they are compared in), rows of length 1
+    _thresholds: Floats  # (labels,)
+    _encode: Encode | None
+
+    @classmethod
+    def build(
+        cls, config: bytes, weights: bytes, version: str, encode: Encode | None = None
+    ) -> NeuralModel:
+        """Check and assemble a model.
+
+        Args:
+            config: text of `config.json`.
+            weights: bytes of `head.safetensors`.
+            version: what decisions are to name.
+            encode: the model's own encoder, if it has one.
+
+        Raises:
+            FatalError: they are no model, or not one that could decide; with the reason.
+        """
+        try:
+            settings = msgspec.json.decode(config, type=ModelConfig)
+        except msgspec.DecodeError as error:
+            raise FatalError(f"model: config.json: {error}") from error
+        try:
+            tensors = load(weights)
+        except (SafetensorError, ValueError, KeyError) as error:
+            raise FatalError(f"model: head.safetensors: {error}") from error
+        _check_config(settings, encode)
+        _check_tensors(settings, tensors)
+        floats = {name: each.astype(np.float32) for name, each in tensors.items() if name != "keys"}
+        thresholds = [settings.thresholds.get(label, -math.inf) for label in settings.labels]
+        return cls(
+            version,
+            settings,
+            Lexical(tensors["keys"], floats["idf"], floats["lexical"]),
+            floats["dense"],
+            floats["bias"],
+            floats["prototypes"],
+            np.array(thresholds, np.float32),
+            encode,
+        )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What it tells apart."""
+        return self.config.labels
+
+    def predict(
+        self, descriptions: Sequence[str], embeddings: Floats, rules: Sequence[RuleScore]
+    ) -> list[Prediction]:
+        """Score a batch; see `router.model.Model`."""
+        probabilities, certainty = self.score(descriptions, embeddings, rules)
+        abstained = certainty < self._thresholds[probabilities.argmax(1)]
+        return [
+            Prediction(
+                dict(zip(self.labels, row, strict=True)), unsure, _ABSTAINED if unsure else None
+            )
+            for row, unsure in zip(probabilities.tolist(), abstained.tolist(), strict=True)
+        ]
+
+    def probabilities(
+        self, descriptions: Sequence[str], embeddings: Floats, rules: Sequence[RuleScore]
+    ) -> Floats:
+        """Return an array (n, labels) of calibrated probabilities, float32."""
+        return self.score(descriptions, embeddings, rules).probabilities
+
+    def score(
+        self, descriptions: Sequence[str], embeddings: Floats, rules: Sequence[RuleScore]
+    ) -> Scores:
+        """Score a batch, without saying what is certain enough.
+
+        Args:
+            descriptions: n texts.
+            embeddings: shape (n, dim), float32, rows of length 1.
+            rules: what the rules think of each; not looked at if the model does not use them.
+        """
+        own = embeddings if self._encode is None else self._encode(descriptions)
+        blocks = [embeddings] if self._encode is None else [embeddings, own]
+        if self.config.rules:
+            blocks.append(rule_features(rules, self.config.rules))
+        dense = np.concatenate(blocks, axis=1) if len(blocks) > 1 else embeddings
+        logits = self._lexical.logits(descriptions) + dense @ self._dense + self._bias
+        return read_logits(logits, own @ self._prototypes.T, self.config)
+
+    def explain(self, description: str, label: str) -> list[tuple[str, float]]:
+        """Return the pieces of a text with what each adds to a label's logit, against the others.
+
+        Raises:
+            ValueError: there is no such label.
+        """
+        index = self.labels.index(label)
+        return [
+            (piece, float(added[index] - added.mean()))
+            for piece, added in self._lexical.explain(description)
+        ]
+
+
+def rule_features(rules: Sequence[RuleScore], masters: Sequence[str]) -> Floats:
+    """Return logarithms of rule scores, array (n, masters), each row with mean 0."""
+    scores = np.array([[each.scores.get(name, 0.0) for name in masters] for each in rules])
+    logs = np.log(np.maximum(scores.reshape(len(rules), len(masters)), _LEAST_SCORE))
+    centred: Floats = (logs - logs.mean(1, keepdims=True)).astype(np.float32)
+    return centred
+
+
+def read_logits(logits: Floats, similarities: Floats, config: ModelConfig) -> Scores:
+    """Turn logits into calibrated probabilities and certainty.
+
+    Args:
+        logits: shape (n, labels).
+        similarities: shape (n, prototypes), cosines.
+        config: temperature and weights of the certainty.
+    """
+    scaled = logits / np.float32(config.temperature)
+    highest = scaled.max(1, keepdims=True)
+    odds = np.exp(scaled - highest)
+    whole = odds.sum(1, keepdims=True)
+    probabilities = odds / whole
+    energy = np.log(whole[:, 0]) + highest[:, 0]
+    second, first = np.partition(probabilities, -2, axis=1)[:, -2:].T
+    by_energy, by_margin, by_similarity = config.certainty
+    certainty = (
+        by_energy * energy + by_margin * (first - second) + by_similarity * similarities.max(1)
+    )
+    return Scores(probabilities.astype(np.float32), certainty.astype(np.float32))
+
+
+def _check_config(config: ModelConfig, encode: Encode | None) -> None:
+    if len({*config.labels}) < len(config.labels):
+        raise FatalError("model: a label stands in config.json twice")
+    if unknown := config.thresholds.keys() - {*config.labels}:
+        raise FatalError(f"model: a threshold for {min(unknown)!r}, which is no label")
+    numbers = (config.temperature, *config.certainty, *config.thresholds.values())
+    if not all(map(math.isfinite, numbers)):
+        raise FatalError("model: a number in config.json is not finite")
+    if config.own_encoder != (encode is not None):
+        raise FatalError("model: it needs an encoder of its own" if encode is None else _NOT_OWN)
+
+
+_NOT_OWN = "model: it was given an encoder of its own, and has none"
+
+
+def _check_tensors(config: ModelConfig, tensors: dict[str, NDArray[np.generic]]) -> None:
+    missing = {"keys", "idf", "lexical", "dense", "bias", "prototypes"} - tensors.keys()
+    if missing:
+        raise FatalError(f"model: head.safetensors has no tensor {min(missing)!r}")
+    if tensors["keys"].dtype != np.uint32:
+        raise FatalError(f"model: keys are {tensors['keys'].dtype}, not uint32")
+    width, features = len(config.labels), len(tensors["keys"])
+    own = tensors["prototypes"].shape[-1]
+    inputs = config.dim + len(config.rules) + (own if config.own_encoder else 0)
+    shapes = {
+        "keys": (features,),
+        "idf": (features,),
+        "lexical": (features, width),
+        "dense": (inputs, width),
+        "bias": (width,),
+        "prototypes": (len(tensors["prototypes"]), own if config.own_encoder else config.dim),
+    }
+    for name, shape in shapes.items():
+        tensor = tensors[name]
+        if tensor.shape != shape:
+            raise FatalError(f"model: {name} has shape {tensor.shape}, not {shape}")
+        if name == "keys":
+            continue
+        if tensor.dtype not in {np.dtype(np.float16), np.dtype(np.float32)}:
+            raise FatalError(f"model: {name} is {tensor.dtype}, not float16 or float32")
+        if not np.isfinite(tensor).all():
+            raise FatalError(f"model: {name} has numbers that are not finite")
+    if not len(tensors["prototypes"]):
+        raise FatalError("model: it has no prototypes")
