@@ -44,7 +44,11 @@ def read_sealed(path: Path) -> bytes:
         ValueError: it does not match its checksum, or is something else.
     """
     with open_plain(path) as file:
-        sealed = msgspec.json.decode(file.read(), type=_Sealed)
+        raw = file.read()
+    try:
+        sealed = msgspec.json.decode(raw, type=_Sealed)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
     content = bytes(sealed.manifest)
     if hashlib.sha256(content).hexdigest() != sealed.sha256:
         raise ValueError("it does not match its own checksum")
