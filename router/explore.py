@@ -22,15 +22,19 @@ MAX_EXPLORATION = 0.1
 PLAUSIBLE = 0.05
 
 
-def epsilon_greedy(scores: Mapping[str, float], exploration: float) -> dict[str, float]:
+def epsilon_greedy(
+    scores: Mapping[str, float], exploration: float, chances: Mapping[str, float] | None = None
+) -> dict[str, float]:
     """Return the chances of the best master and of those that are plausible beside it.
 
-    With probability `exploration` the choice is even among the plausible, the best included;
-    otherwise it is the best (Sutton & Barto 2018, "Reinforcement Learning", section 2.2).
+    With probability `exploration` the choice is among the plausible, the best included: evenly, or
+    as `chances` has it; otherwise it is the best (Sutton & Barto 2018, "Reinforcement Learning",
+    section 2.2).
 
     Args:
         scores: calibrated probability per master, at least one.
         exploration: 0-1; more than `MAX_EXPLORATION` counts as that much.
+        chances: how likely each master is to be explored, not negative; None is evenly.
 
     Returns:
         Chance per plausible master, in the order of `scores`; they sum to 1.
@@ -38,8 +42,13 @@ def epsilon_greedy(scores: Mapping[str, float], exploration: float) -> dict[str,
     share = min(exploration, MAX_EXPLORATION)
     best = max(scores, key=scores.__getitem__)
     plausible = [name for name, score in scores.items() if score >= PLAUSIBLE or name == best]
-    each = share / len(plausible)
-    return {name: each + (1.0 - share if name == best else 0.0) for name in plausible}
+    weights = dict.fromkeys(plausible, 1.0)
+    if chances is not None:
+        weights = {name: chances.get(name, 0.0) for name in plausible}
+    total = sum(weights.values()) or 1.0
+    explored = {name: share * weight / total for name, weight in weights.items()}
+    explored[best] += 1.0 - sum(explored.values())
+    return explored
 
 
 def draw(chances: Mapping[str, float], experiment: str, task_id: str) -> tuple[str, float]:

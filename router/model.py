@@ -22,11 +22,14 @@ class Prediction(Struct, frozen=True, gc=False):
         scores: calibrated probability per master; sums to 1.
         abstained: whether the model would rather leave this one to the rules.
         reason: why it abstained, for people.
+        chances: how a model that knows what it is unsure of would have the policy explore;
+            probability per master, None where it has no such wish.
     """
 
     scores: dict[str, float]
     abstained: bool = False
     reason: str | None = None
+    chances: dict[str, float] | None = None
 
 
 class Model(Protocol):

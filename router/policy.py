@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from contracts.messages import Group, Method, Shadow
 from router.assignment import buckets, group
+from router.explore import draw, epsilon_greedy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,11 +60,13 @@ class _Opinion(Struct, frozen=True, gc=False):
 
     Attributes:
         version: of the model that was asked; None if none was.
+        chances: how it would have the policy explore; None is evenly.
     """
 
     scores: dict[str, float]
     silence: FallbackReason | None = None
     version: str | None = None
+    chances: dict[str, float] | None = None
 
 
 def _ignore(_error: Exception) -> None:
@@ -112,7 +115,8 @@ class Policy:
             else self._ask(self.challenger, descriptions, embeddings, scored)
         )
         return [
-            self._decide(*each) for each in zip(assigned, scored, champion, challenger, strict=True)
+            self._decide(*each)
+            for each in zip(task_ids, assigned, scored, champion, challenger, strict=True)
         ]
 
     def _ask(
@@ -140,11 +144,16 @@ class Policy:
         return [_opinion(prediction, names, model.version) for prediction in predictions]
 
     def _decide(
-        self, bucket: int, rules: RuleScore, champion: _Opinion, challenger: _Opinion
+        self,
+        task_id: str,
+        bucket: int,
+        rules: RuleScore,
+        champion: _Opinion,
+        challenger: _Opinion,
     ) -> Routing:
         arm = group(bucket, self.config.percentage)
         if arm == "treatment" and champion.silence is None:
-            selected = _top(champion.scores)
+            selected, propensity = self._choose(task_id, champion)
             return Routing(
                 selected,
                 "neural",
@@ -154,7 +163,7 @@ class Policy:
                 self.config.experiment,
                 None,
                 champion.scores,
-                1.0,
+                propensity,
                 _of_rules(rules) if self.challenger is None else _shadow(challenger),
                 self.rules.version,
                 champion.version,
@@ -174,18 +183,29 @@ class Policy:
             champion.version,
         )
 
+    def _choose(self, task_id: str, opinion: _Opinion) -> tuple[str, float]:
+        """Return a master, the best unless this task is to explore, and its propensity."""
+        if not self.config.exploration:
+            return _top(opinion.scores), 1.0
+        chances = epsilon_greedy(opinion.scores, self.config.exploration, opinion.chances)
+        return draw(chances, self.config.experiment, task_id)
+
 
 def _opinion(prediction: Prediction, names: frozenset[str], version: str) -> _Opinion:
     if prediction.abstained:
         return _Opinion({}, "abstained", version)
-    scores = prediction.scores
-    probabilities = [*scores.values()]
-    sound = (
-        scores.keys() <= names
-        and all(0.0 <= p <= 1.0 for p in probabilities)  # NaN is in no range
-        and math.isclose(sum(probabilities), 1.0, abs_tol=_SUM_TOLERANCE)
+    scores, chances = prediction.scores, prediction.chances
+    if not (_sound(scores, names) and (chances is None or _sound(chances, names))):
+        return _Opinion({}, "model_error", version)
+    return _Opinion(scores, None, version, chances)
+
+
+def _sound(probabilities: dict[str, float], names: frozenset[str]) -> bool:
+    return (
+        probabilities.keys() <= names
+        and all(0.0 <= p <= 1.0 for p in probabilities.values())  # NaN is in no range
+        and math.isclose(sum(probabilities.values()), 1.0, abs_tol=_SUM_TOLERANCE)
     )
-    return _Opinion(scores, None, version) if sound else _Opinion({}, "model_error", version)
 
 
 def _top(scores: dict[str, float]) -> str:
