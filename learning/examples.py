@@ -12,6 +12,9 @@ from contracts.errors import FatalError
 if TYPE_CHECKING:
     from pathlib import Path
 
+NONE = "oos"
+"""Label of lines that belong to no label; CLINC150 calls them out of scope."""
+
 
 class Example(Struct, frozen=True, omit_defaults=True):
     """One line of a training file; keys it does not know are ignored.

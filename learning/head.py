@@ -33,7 +33,7 @@ class _SparseProduct(torch.autograd.Function):
     """A constant sparse matrix times a dense one; torch alone multiplies with only one thread."""
 
     @staticmethod
-    def forward(  # type: ignore[override] # torch declares it with *args
+    def forward(
         ctx: torch.autograd.function.FunctionCtx,
         weights: torch.Tensor,
         inputs: sparse.csr_matrix,
@@ -43,7 +43,7 @@ class _SparseProduct(torch.autograd.Function):
         return torch.from_numpy(inputs @ weights.detach().numpy())
 
     @staticmethod
-    def backward(  # type: ignore[override] # torch declares it with *args
+    def backward(
         ctx: torch.autograd.function.FunctionCtx, gradient: torch.Tensor
     ) -> tuple[torch.Tensor, None, None]:
         transposed: sparse.csr_matrix = ctx.transposed  # type: ignore[attr-defined] # see forward
@@ -78,7 +78,8 @@ def fit_head(
 
     def loss() -> torch.Tensor:
         solver.zero_grad()
-        logits = _SparseProduct.apply(matrix, inputs, transposed) + bias
+        product = _SparseProduct.apply(matrix, inputs, transposed)  # type: ignore[no-untyped-call] # torch
+        logits = product + bias
         each = torch.nn.functional.cross_entropy(logits, target, reduction="none")
         value: torch.Tensor = (each @ weight + matrix.square().sum() / (2 * strength)) / total
         value.backward()  # type: ignore[no-untyped-call] # torch
