@@ -12,6 +12,7 @@ from ops import (
     demo_command,
     index,
     master,
+    model,
     monitor,
     processes,
     queues,
@@ -63,6 +64,7 @@ app.command("search")(search.search)
 app.command("queues")(queues.queues)
 app.add_typer(dead.app, name="dead")
 app.add_typer(rollout.app, name="rollout")
+app.add_typer(model.app, name="model")
 app.command("monitor")(monitor.monitor)
 
 

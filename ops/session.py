@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,10 +33,14 @@ class Session(NamedTuple):
 
     @property
     def buried(self) -> tuple[Keys, ...]:
-        """Where dead letters are: in each partition, and aside, those of file changes."""
+        """Where dead letters are: in each partition, and aside, of file changes and outcomes."""
         from streams.partitions import aside
 
-        return tuple(dict.fromkeys((*self.parts, aside(self.client, self.keys.prefix))))
+        beside = (
+            aside(self.client, self.keys.prefix, "files"),
+            aside(self.client, self.keys.prefix, "outcomes"),
+        )
+        return tuple(dict.fromkeys((*self.parts, *beside)))
 
 
 def read_settings() -> Settings:
@@ -83,3 +88,11 @@ def open_session(
         raise kind(f"Redis: {error}") from error
     finally:
         client.close()
+
+
+def current_user() -> str:
+    """Who runs this, for logs of changes."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user id need not have a name
+        return f"uid {os.getuid()}"

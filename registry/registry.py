@@ -58,7 +58,7 @@ class Registry:
         self._changes = Changes(root)
 
     @staticmethod
-    def is_at(path: Path) -> bool:
+    def at(path: Path) -> bool:
         """Whether a folder is a registry."""
         return (path / _VERSIONS).is_dir()
 
@@ -147,7 +147,7 @@ class Registry:
 
         return self._change("promote", decide, who, why)
 
-    def challenge(self, version: str, *, who: str, why: str = "") -> Change:
+    def challenge(self, version: str, who: str, why: str = "") -> Change:
         """Make a version the challenger; result and errors as of `promote`."""
 
         def decide(now: Change) -> Change:
@@ -158,7 +158,7 @@ class Registry:
 
         return self._change("challenge", decide, who, why)
 
-    def retire(self, *, who: str, why: str = "") -> Change:
+    def retire(self, who: str, why: str = "") -> Change:
         """Have no challenger any more; result and errors as of `promote`."""
 
         def decide(now: Change) -> Change:
@@ -166,7 +166,7 @@ class Registry:
 
         return self._change("retire", decide, who, why)
 
-    def rollback(self, *, who: str, why: str = "") -> Change:
+    def rollback(self, who: str, why: str = "") -> Change:
         """Make the previous champion the champion again; result and errors as of `promote`.
 
         What is rolled back is previous to nothing: a second rollback does not bring it back.
@@ -184,7 +184,7 @@ class Registry:
     def _change(
         self, action: Action, decide: Callable[[Change], Change], who: str, why: str
     ) -> Change:
-        if not self.is_at(self.root):
+        if not self.at(self.root):
             raise FatalError(f"{self.root} is no registry of models")
         with self._writing(), locked(self.root, _LOCK_S):
             now = self._changes.last()
