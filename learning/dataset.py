@@ -49,8 +49,8 @@ _LARGE = 32 << 20  # bytes; what has grown to this is not written again just to 
 _FETCH = 2_048  # rows in memory at a time
 
 
-class Logged(NamedTuple):
-    """What off-policy estimates are made of: one element per decision that has an outcome.
+class DecisionLog(NamedTuple):
+    """What `learning.offpolicy` estimates from: one element per decision that has an outcome.
 
     Attributes:
         masters: the actions, by index.
@@ -204,7 +204,7 @@ class Dataset:
         """Return training examples, one per text, of the masters named or of all."""
         return self.lessons(version, masters).examples
 
-    def logged(self, version: int | None = None) -> Logged:
+    def logged(self, version: int | None = None) -> DecisionLog:
         """Return what off-policy estimates need, as arrays."""
         found = [(each.decision, reward(each)) for each in self.reported(version)]
         decisions = [decision for decision, _ in found]
@@ -215,7 +215,7 @@ class Dataset:
         for row, each in zip(scores, decisions, strict=True):
             for name, score in each.scores.items():
                 row[index[name]] = score
-        return Logged(
+        return DecisionLog(
             masters=masters,
             actions=np.array([index[each.selected_master] for each in decisions], np.int64),
             rewards=np.array([reward for _, reward in found], np.float64),

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from msgspec import Struct
 
+    from learning.examples import Example
+
 DECISIONS, OUTCOMES = "decisions", "outcomes"
 TABLES: dict[str, type[Struct]] = {DECISIONS: DecisionRecord, OUTCOMES: OutcomeRecord}
 
@@ -75,6 +77,24 @@ def write(
     # A result that is not read to its end keeps the connection from being used.
     ((count,),) = database.execute(metadata, {"path": glob.escape(str(path))}).fetchall()
     return int(count)
+
+
+def write_examples(path: Path, examples: Sequence[Example]) -> None:
+    """Write training examples as a Parquet file.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    columns = {"text": "VARCHAR", "label": "VARCHAR", "weight": "DOUBLE", "source": "VARCHAR"}
+    schema = msgspec.json.encode([columns]).decode()
+    query = f"SELECT unnest(from_json($examples::JSON, '{schema}'), max_depth := 2)"
+    full = [msgspec.structs.asdict(example) for example in examples]
+    try:
+        with duckdb.connect() as database:
+            given = {"examples": msgspec.json.encode(full).decode()}
+            write(database, path, query, given)
+    except duckdb.IOException as error:
+        raise OSError(0, str(error)) from error
 
 
 def rows(table: str, paths: Iterable[Path], version: int) -> tuple[str, dict[str, Any]]:

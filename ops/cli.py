@@ -10,6 +10,7 @@ from contracts.errors import CortexError
 from ops import (
     dead,
     demo_command,
+    export,
     index,
     master,
     model,
@@ -54,6 +55,7 @@ def _options(
 app.command("demo")(demo_command.demo)
 app.command("worker")(processes.worker)
 app.command("indexer")(processes.indexer)
+app.command("learner")(processes.learner)
 app.command("watch")(processes.watch)
 app.command("submit")(submit.submit)
 app.command("master")(master.master)
@@ -61,6 +63,7 @@ app.add_typer(relay.app, name="relay")
 app.command("route")(route.route)
 app.add_typer(index.app, name="index")
 app.command("search")(search.search)
+app.command("export")(export.export)
 app.command("queues")(queues.queues)
 app.add_typer(dead.app, name="dead")
 app.add_typer(rollout.app, name="rollout")

@@ -1,4 +1,4 @@
-"""`cortex worker`, `cortex indexer`, `cortex watch`: the long-running processes."""
+"""`cortex worker`, `indexer`, `learner` and `watch`: the long-running processes."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +19,15 @@ def worker() -> None:
 def indexer() -> None:
     """Keep the index in step with the file changes; TERM finishes what was begun."""
     from indexer.app import main
+    from ops.stopping import exit_on_term
+
+    exit_on_term()
+    raise typer.Exit(main())
+
+
+def learner() -> None:
+    """Keep the data set of decisions and outcomes; TERM writes what is held."""
+    from learning.app import main
     from ops.stopping import exit_on_term
 
     exit_on_term()

@@ -89,8 +89,8 @@ def measure(client: "Redis", parts: "Sequence[Keys]", masters: "Sequence[str]") 
     now_ms = seconds * 1000 + microseconds / 1000
     whole = Keys(parts[0].prefix)
     common = [whole.outcomes, whole.files, whole.vectors("code"), whole.control_log]
-    if (beside := aside(client, whole.prefix)) not in parts:
-        common.append(beside.dead)
+    beside = (aside(client, whole.prefix, "files"), aside(client, whole.prefix, "outcomes"))
+    common += [keys.dead for keys in dict.fromkeys(beside) if keys not in parts]
     named = [
         (name, depth)
         for keys in parts

@@ -8,7 +8,7 @@ or a doubled submission would not be noticed.
 from __future__ import annotations
 
 import binascii
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from redis.cluster import RedisCluster
 
@@ -56,11 +56,11 @@ def partition_of(task_id: str, count: int) -> int:
     return binascii.crc_hqx(task_id.encode(), 0) % count
 
 
-def aside(client: Redis, prefix: str) -> Keys:
-    """Names for work that has no partition, which is file changes.
+def aside(client: Redis, prefix: str, stream: Literal["files", "outcomes"] = "files") -> Keys:
+    """Names for work that has no partition, which is file changes and outcomes.
 
-    In a cluster their dead letters must share the slot of `files`, so that is their hash tag.
+    In a cluster their dead letters must share the slot of the stream, so that is their hash tag.
     """
     keys = Keys(prefix)
     in_cluster = isinstance(client, RedisCluster)
-    return Keys(prefix, keys.files) if in_cluster else keys
+    return Keys(prefix, getattr(keys, stream)) if in_cluster else keys
