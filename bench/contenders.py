@@ -33,7 +33,7 @@ CORTEX = Contender(
     "Cortex",
     ("-m", "bench.preload"),
     ("-m", "ops.cli", "worker"),
-    environment={"ENABLE_RAG": "false", "AB_TEST_PERCENTAGE": "0"},
+    environment={"ENABLE_RAG": "false", "ENABLE_NEURAL": "false", "AB_TEST_PERCENTAGE": "0"},
 )
 FASTSTREAM = Contender(
     "FastStream, batches of 256",

@@ -16,7 +16,7 @@ from contracts.errors import FatalError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-RULES_ONLY = {"ENABLE_RAG": "false"}
+RULES_ONLY = {"ENABLE_RAG": "false", "ENABLE_NEURAL": "false"}
 FAST_LEASES = {"WORKER_LEASE_MS": "1000"}
 WORKER = (sys.executable, "-m", "ops.cli", "worker")
 

@@ -10,6 +10,7 @@ from contracts.errors import CortexError
 from vectors.collection import Collection
 from vectors.follow import Follower
 from worker.context import IndexRetriever
+from worker.embedding import Embedder
 from worker.following import LiveCollection
 from worker.guard import Guard
 
@@ -35,14 +36,16 @@ class Reader:
         except CortexError:
             collection = Collection.empty("code", encoder.dim, encoder.identity)
         self._live = LiveCollection(collection, Follower(client, collection, store, log_key))
-        guards = (Guard("encoder", list), Guard("index", list))
+        self._embedder = Embedder(lambda: encoder)
         wanted: dict[str, tuple[str, ...]] = {_MASTER: ("code",)}
-        self._retriever = IndexRetriever(encoder, {"code": self._live}, wanted, 5, 100, *guards)
+        guard = Guard("index", list)
+        self._retriever = IndexRetriever({"code": self._live}, wanted, 5, 100, guard)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._embedder.close()
         self._retriever.close()
 
     def start(self) -> None:
@@ -56,7 +59,7 @@ class Reader:
     @property
     def status(self) -> str:
         """What a decision made now would say of its context."""
-        vectors = self._retriever.embed([_QUESTION])
+        vectors = self._embedder.embed([_QUESTION])
         return self._retriever.retrieve([_QUESTION], vectors, [_MASTER])[0].status
 
     @property

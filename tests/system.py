@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-RULES_ONLY = {"ENABLE_RAG": "false"}
+RULES_ONLY = {"ENABLE_RAG": "false", "ENABLE_NEURAL": "false"}
 
 
 def spawn(*args: str, cwd: Path, **env: str) -> subprocess.Popen[bytes]:

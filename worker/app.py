@@ -25,12 +25,16 @@ from streams.lane import Lane
 from streams.partitions import layout
 from streams.pressure import Pressure
 from streams.pump import Pump, PumpSettings
+from telemetry.complaint import Complaint
 from telemetry.health import Health
 from telemetry.logs import configure
 from worker.chores import Chores
+from worker.embedding import embedder
 from worker.handle import Handler, NoRetriever
 from worker.live import LiveConfig
 from worker.loop import run
+from worker.models import are_asked
+from worker.opening import live_models
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -43,7 +47,9 @@ if TYPE_CHECKING:
     from streams.keys import Keys
     from streams.settle import Verdict
     from worker.context import IndexRetriever
+    from worker.embedding import Embedder
     from worker.handle import Retriever
+    from worker.models import Models
 
 log = structlog.get_logger()
 
@@ -58,9 +64,6 @@ def main() -> int:
     configure("worker", settings.log_level)
     log.info("starting", **redacted(settings))
 
-    if settings.model_path:
-        log.warning("MODEL_PATH is not used yet: this version routes by rules in both arms")
-
     parts = layout(settings.prefix, settings.partitions)
     keys = parts[0]  # for names that have no partition
     masters = Masters.parse(settings.masters_text)
@@ -71,27 +74,26 @@ def main() -> int:
     live = LiveConfig(client, keys, settings.fresh_config)
     live.start()
 
-    faults: set[str] = set()  # what does not work, for `/readyz`
-    notes: dict[str, Callable[[], object]] = {}  # what else it says
+    embedding = embedder(settings.encoder)
+    models = live_models(settings, masters, rules, embedding, lambda: live.current)
+    models.start()
 
-    @lru_cache(maxsize=1)
-    def retriever() -> Retriever:
-        opened = _open_retriever(settings, masters, keys, client)
+    faults: set[str] = set()  # what does not work, for `/readyz`
+    notes: dict[str, Callable[[], object]] = {  # what else it says
+        "models": models.report,
+        "reading": lambda: pressure.detail,
+    }
+
+    def open_context() -> Retriever:
+        opened = _open_retriever(settings, masters, embedding, keys, client)
         if opened is None:
             faults.add("context")
             return NoRetriever()
         notes["index"] = opened.report
         return opened
 
-    @lru_cache(maxsize=2)
-    def handler(config: RolloutConfig) -> Handler:
-        return Handler(
-            Policy(masters, rules, None, config),
-            retriever() if config.enable_rag else None,
-            settings.max_deliveries,
-        )
-
-    handler(live.current)
+    handler = _handlers(masters, rules, embedding, open_context, settings.max_deliveries)
+    handler(live.current, models.current)
     tally: Counter[str] = Counter()
 
     def count(batch: Sequence[Settlement], verdicts: Sequence[Verdict]) -> None:
@@ -110,7 +112,6 @@ def main() -> int:
         stop=settings.pause_at,
         resume=settings.resume_below,
     )
-    notes["reading"] = lambda: pressure.detail
     lanes = [
         Lane(Consumer(client, part.task_streams, WORKERS, settings.name, settings.lease_ms), part)
         for part in parts
@@ -138,31 +139,71 @@ def main() -> int:
     if settings.health_port:
         health.serve(settings.health_port, settings.health_host)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: threading.Thread(target=pump.stop).start())
+    _stop_on_signals(pump)
     pressure.start()
     pump.start()
     chores.start()
     log.info("reading", name=settings.name, partitions=settings.partitions)
     try:
-        run(pump, lambda: handler(live.current), health.beat)
+        run(pump, lambda: handler(live.current, models.current), health.beat)
     finally:
         pump.close()
         chores.stop()
         pressure.stop()
+        models.stop()
         live.stop()
         log.info("stopped", **tally)
     return 0
 
 
-def _open_retriever(
-    settings: Settings, masters: Masters, keys: Keys, client: Redis
-) -> IndexRetriever | None:
-    try:
-        from worker.context import open_retriever  # noqa: PLC0415 (FAISS and the encoder load only where used)
+def _stop_on_signals(pump: Pump) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: threading.Thread(target=pump.stop).start())
 
-        return open_retriever(settings, masters, keys, client)
+
+def _handlers(
+    masters: Masters,
+    rules: Rules,
+    embedding: Embedder,
+    open_context: Callable[[], Retriever],
+    max_deliveries: int,
+) -> Callable[[RolloutConfig, Models], Handler]:
+    """Return what makes the handler for a batch; it is the same while nothing changes."""
+
+    @lru_cache(maxsize=1)
+    def context() -> Retriever:
+        return open_context()
+
+    @lru_cache(maxsize=2)
+    def handler(config: RolloutConfig, models: Models) -> Handler:
+        trouble = Complaint("a model fails", "models work again")
+        policy = Policy(
+            masters,
+            rules,
+            models.champion,
+            config,
+            models.challenger,
+            lambda error: trouble.happened(error=str(error)),
+        )
+        retriever = context() if config.enable_rag else None
+        needed = retriever is not None or are_asked(models, config)
+        return Handler(policy, embedding if needed else None, retriever, max_deliveries)
+
+    return handler
+
+
+def _open_retriever(
+    settings: Settings, masters: Masters, embedding: Embedder, keys: Keys, client: Redis
+) -> IndexRetriever | None:
+    encoder = embedding.open()
+    if encoder is None:
+        log.error("no context until restarted", error="there is no encoder")
+        return None
+    try:
+        from worker.context import open_retriever  # noqa: PLC0415 (FAISS loads only where used)
+
+        return open_retriever(settings, masters, encoder, keys, client)
     except (FatalError, ModuleNotFoundError) as error:
-        # Tasks go on without context rather than pile up behind a broken index or encoder.
+        # Tasks go on without context rather than pile up behind a broken index.
         log.error("no context until restarted", error=str(error))  # noqa: TRY400 (one line)
         return None

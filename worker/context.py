@@ -1,4 +1,4 @@
-"""Context from the live index: the encoder and the collections, and what becomes of their faults.
+"""Context from the live index: the collections, and what becomes of their faults.
 
 Whatever fails, decisions go on: without an embedding a search is by words alone (`limited`), and
 without an index there is no context (`unavailable`).
@@ -20,16 +20,15 @@ from contracts.messages import ContextItem
 from telemetry.complaint import Complaint
 from vectors.collection import Collection
 from vectors.currency import read_age
-from vectors.embedding_cache import CachedEncoder
-from vectors.encoder import open_encoder
 from vectors.follow import Follower
 from vectors.log import OtherEncoder
+from worker.embedding import slices
 from worker.following import LiveCollection
 from worker.guard import Guard
 from worker.handle import Context
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from redis import Redis
 
@@ -37,14 +36,12 @@ if TYPE_CHECKING:
     from router.masters import Masters
     from streams.keys import Keys
     from vectors.types import Encoder, Hit
-    from worker.handle import Embeddings
+    from worker.embedding import Embeddings
     from worker.settings import Settings
 
 log = structlog.get_logger()
 
 _CATCH_UP_SECONDS = 3.0
-_CACHED_TEXTS = 4096  # tasks repeat themselves; 1.5 KB each
-_AT_ONCE = 32  # texts per guarded call, so that a large batch is not taken for a hang
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,37 +52,24 @@ class IndexRetriever:
         wanted: collections by master.
         chunks: places per task at most.
         chars: characters of text per place at most.
-        encoding: guards the encoder.
         searching: guards the index.
     """
 
-    encoder: Encoder
     live: dict[str, LiveCollection]
     wanted: dict[str, tuple[str, ...]]
     chunks: int
     chars: int
-    encoding: Guard
     searching: Guard
     _unsound: Complaint = field(
         default_factory=lambda: Complaint("searching by words alone", "searching by vectors again")
     )
-
-    def embed(self, texts: Sequence[str]) -> Embeddings | None:
-        """Embed texts; None if the encoder fails."""
-        parts = []
-        for part in _slices(len(texts)):
-            embedded = self.encoding.call(partial(self.encoder.encode, texts[part]))
-            if embedded is None:
-                return None
-            parts.append(embedded)
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def retrieve(
         self, texts: Sequence[str], embeddings: Embeddings | None, masters: Sequence[str]
     ) -> list[Context]:
         """Search every text in its master's collections; by words alone without embeddings."""
         contexts: list[Context] = []
-        for part in _slices(len(texts)):
+        for part in slices(len(texts)):
             vectors = None if embeddings is None else embeddings[part]
             work = partial(self._retrieve, texts[part], vectors, masters[part])
             contexts += self.searching.call(work) or map(self._nothing, masters[part])
@@ -100,7 +84,6 @@ class IndexRetriever:
 
     def close(self) -> None:
         """End every thread behind this as soon as it is free."""
-        self.encoding.close()
         self.searching.close()
         for each in self.live.values():
             each.stop()
@@ -184,33 +167,34 @@ class IndexRetriever:
 
 
 def open_retriever(
-    settings: Settings, masters: Masters, keys: Keys | None = None, client: Redis | None = None
+    settings: Settings,
+    masters: Masters,
+    encoder: Encoder,
+    keys: Keys | None = None,
+    client: Redis | None = None,
 ) -> IndexRetriever:
-    """Load the encoder and every collection a master asks for.
+    """Open every collection a master asks for.
 
     Args:
-        settings: where the store is, and which encoder.
+        settings: where the store is.
         masters: whose collections are opened.
+        encoder: embeds what they are asked for.
         keys: names of the delta logs; None with `client`.
         client: where the logs are followed; None searches the snapshots as they are.
 
     Raises:
-        FatalError: the encoder or a snapshot cannot be used at all.
+        FatalError: a snapshot cannot be used at all.
     """
-    engine = open_encoder(settings.encoder)
-    encoder = CachedEncoder(engine, None, max_entries=_CACHED_TEXTS)
     live = {}
     for name in dict.fromkeys(name for master in masters.all for name in master.collections):
         live[name] = _follow(_open(settings, name, encoder), settings, keys, client)
         live[name].catch_up(_CATCH_UP_SECONDS)
         live[name].start()
     return IndexRetriever(
-        encoder,
         live,
         {master.name: master.collections for master in masters.all},
         settings.context_chunks,
         settings.context_chars,
-        Guard("encoder", lambda: engine.encode(["are you there"])),
         Guard("index", lambda: _search_all(live)),
     )
 
@@ -239,10 +223,6 @@ def _search_all(live: Mapping[str, LiveCollection]) -> None:
     for each in live.values():
         towards = np.eye(1, each.collection.dim, dtype=np.float32)[0]
         each.collection.search("are you there", towards)
-
-
-def _slices(count: int) -> Iterator[slice]:
-    return (slice(start, start + _AT_ONCE) for start in range(0, count, _AT_ONCE))
 
 
 def _is_sound(found: Sequence[Sequence[Hit]]) -> bool:

@@ -24,13 +24,9 @@ from streams.entry import Bury, Entry, Leave, Publish
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from router.policy import Policy, Routing
     from streams.entry import Settlement
-
-    Embeddings = NDArray[np.float32]
+    from worker.embedding import Embedder, Embeddings
 
 log = structlog.get_logger()
 
@@ -57,10 +53,7 @@ class Context(Struct, frozen=True, gc=False):
 
 
 class Retriever(Protocol):
-    """Finds context. Neither method raises: trouble is None, or a status."""
-
-    def embed(self, texts: Sequence[str]) -> Embeddings | None:
-        """Return an array (len(texts), dim) of float32 rows of length 1, or None."""
+    """Finds context. It does not raise: trouble is a status."""
 
     def retrieve(
         self, texts: Sequence[str], embeddings: Embeddings | None, masters: Sequence[str]
@@ -70,9 +63,6 @@ class Retriever(Protocol):
 
 class NoRetriever:
     """Stands in where the index or the encoder cannot be used: decisions go on and say so."""
-
-    def embed(self, texts: Sequence[str]) -> None:
-        """Embed nothing."""
 
     def retrieve(
         self, texts: Sequence[str], embeddings: Embeddings | None, masters: Sequence[str]
@@ -84,14 +74,16 @@ class NoRetriever:
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """Turns entries into what becomes of them, under one version of configuration and index.
+    """Turns entries into what becomes of them, under one version of configuration and models.
 
     Attributes:
+        embedder: embeds each task once, for models and retrieval; None where nobody needs it.
         retriever: None where context is switched off.
         max_deliveries: an entry delivered more often is buried untouched.
     """
 
     policy: Policy
+    embedder: Embedder | None
     retriever: Retriever | None
     max_deliveries: int
 
@@ -120,7 +112,7 @@ class Handler:
             attempts: which delivery of each this is.
         """
         texts = [task.description for task in tasks]
-        embeddings = self.retriever.embed(texts) if self.retriever else None
+        embeddings = self.embedder.embed(texts) if self.embedder else None
         routings = self.policy.route([task.task_id for task in tasks], texts, embeddings)
         contexts = self._retrieve(texts, embeddings, [each.selected_master for each in routings])
         timestamp = datetime.now(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"

@@ -11,12 +11,15 @@ import msgspec
 from router.masters import Masters
 from router.policy import Policy
 from router.rules import Rules
+from worker.embedding import embedder
 from worker.handle import Handler
+from worker.models import are_asked
+from worker.opening import live_models
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from contracts.messages import Decision, Group, Task
+    from contracts.messages import Decision, Group, RolloutConfig, Task
     from worker.handle import Retriever
     from worker.settings import Settings
 
@@ -39,16 +42,25 @@ def route_offline(
     config = settings.fresh_config
     if group is not None:
         config = msgspec.structs.replace(config, percentage=float(group == "treatment"))
-    policy = Policy(masters, rules, None, config)
+    embedding = embedder(settings.encoder)
+    models = live_models(settings, masters, rules, embedding, lambda: config).open_champion()
+    policy = Policy(masters, rules, models.champion, config)
     now = time.perf_counter()
 
     def decide(retriever: Retriever | None) -> list[Decision]:
-        handler = Handler(policy, retriever, 1)
+        needed = retriever is not None or are_asked(models, config)
+        handler = Handler(policy, embedding if needed else None, retriever, 1)
         return handler.decide(tasks, [now] * len(tasks), [1] * len(tasks))
 
-    if not config.enable_rag or not any(settings.store.glob("*/manifest.json")):
-        return decide(None)
-    from worker.context import open_retriever  # noqa: PLC0415 (FAISS and the encoder load only where used)
+    with closing(embedding):
+        encoder = embedding.open() if _has_index(config, settings) else None
+        if encoder is None:
+            return decide(None)
+        from worker.context import open_retriever  # noqa: PLC0415 (FAISS loads only where used)
 
-    with closing(open_retriever(settings, masters)) as retriever:
-        return decide(retriever)
+        with closing(open_retriever(settings, masters, encoder)) as retriever:
+            return decide(retriever)
+
+
+def _has_index(config: RolloutConfig, settings: Settings) -> bool:
+    return config.enable_rag and any(settings.store.glob("*/manifest.json"))

@@ -18,7 +18,7 @@ from router.masters import Masters
 from streams.keys import INDEXERS
 from streams.scripts import run
 from vectors.currency import read_age, say_current
-from worker import context
+from worker.context import open_retriever
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -89,18 +89,15 @@ def test_a_clock_that_went_back_makes_no_negative_age(redis_client: Redis) -> No
 
 
 @pytest.fixture
-def retriever(
-    redis_client: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[IndexRetriever]:
+def retriever(redis_client: Redis, tmp_path: Path) -> Iterator[IndexRetriever]:
     """A worker's retriever over an index of one file, that is soon too old."""
     root, store = tmp_path / "root", tmp_path / "store"
     write(root, "a.py", source("first"))
     list(open_indexer(redis_client, root, store).apply(put("a.py")))
     environment = {"VECTORSTORE_PATH": str(store), "WORKER_INDEX_AGE_S": str(LIMIT_S)}
     settings = load(Settings, environment)
-    monkeypatch.setattr(context, "open_encoder", lambda _model: HashEncoder())
     masters = Masters.parse(settings.masters_text)
-    opened = context.open_retriever(settings, masters, KEYS, redis_client)
+    opened = open_retriever(settings, masters, HashEncoder(), KEYS, redis_client)
     yield opened
     opened.close()
     for thread in threading.enumerate():
@@ -110,7 +107,7 @@ def retriever(
 
 def asked(retriever: IndexRetriever) -> tuple[str, int | None]:
     text = ["compute first_0"]
-    found = retriever.retrieve(text, retriever.embed(text), ["development-master"])[0]
+    found = retriever.retrieve(text, HashEncoder().encode(text), ["development-master"])[0]
     return found.status, found.age_ms
 
 

@@ -148,7 +148,7 @@ def test_a_change_of_the_rollout_is_followed_within_a_second(
             changes={"percentage": "1.0"},
             who="test",
             why="to see it",
-            defaults=RolloutConfig(enable_rag=False),
+            defaults=RolloutConfig(enable_rag=False, enable_neural=False),
         )
         sent = 1
 
@@ -161,7 +161,7 @@ def test_a_change_of_the_rollout_is_followed_within_a_second(
         wait_until(treated, 1.0, "a task in treatment")
         last = decisions(client)[-1]
     assert last["config_version"] == 1
-    assert last["fallback_reason"] == "model_unavailable"
+    assert last["fallback_reason"] == "neural_disabled"
 
 
 def test_liveness_does_not_ask_the_server_and_readiness_does(

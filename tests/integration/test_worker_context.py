@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pytest
@@ -13,7 +13,8 @@ from contracts.settings import load
 from indexer.snapshots import Snapshots
 from router.masters import Masters
 from tests.system import wait_until
-from worker import context
+from worker.context import IndexRetriever, open_retriever
+from worker.embedding import Embedder
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -23,15 +24,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from redis import Redis
 
-    from worker.context import IndexRetriever
-
 ASKED = "compute first_0"
 OURS = ("follow-", "guard-")
 
 
-def status(retriever: IndexRetriever) -> str:
-    embeddings = retriever.embed([ASKED])
-    return retriever.retrieve([ASKED], embeddings, ["development-master"])[0].status
+class Worker(NamedTuple):
+    """The part of a worker that finds context."""
+
+    embedder: Embedder
+    retriever: IndexRetriever
+
+
+def status(worker: Worker) -> str:
+    embeddings = worker.embedder.embed([ASKED])
+    return worker.retriever.retrieve([ASKED], embeddings, ["development-master"])[0].status
 
 
 @pytest.fixture
@@ -40,21 +46,23 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def worker(
-    redis_client: Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[str], IndexRetriever]]:
-    """Open the retriever of a worker whose encoder has the given identity."""
+def worker(redis_client: Redis, settings: Settings) -> Iterator[Callable[[str], Worker]]:
+    """Open the context of a worker whose encoder has the given identity."""
     opened = []
 
-    def open_one(identity: str) -> IndexRetriever:
-        monkeypatch.setattr(context, "open_encoder", lambda _model: HashEncoder(identity))
+    def open_one(identity: str) -> Worker:
+        embedder = Embedder(lambda: HashEncoder(identity))
+        encoder = embedder.open()
+        assert encoder is not None
         masters = Masters.parse(settings.masters_text)
-        opened.append(context.open_retriever(settings, masters, KEYS, redis_client))
+        retriever = open_retriever(settings, masters, encoder, KEYS, redis_client)
+        opened.append(Worker(embedder, retriever))
         return opened[-1]
 
     yield open_one
-    for retriever in opened:
-        retriever.close()
+    for each in opened:
+        each.embedder.close()
+        each.retriever.close()
     threads = [each for each in threading.enumerate() if each.name.startswith(OURS)]
     for thread in threads:
         thread.join(10)
@@ -65,7 +73,7 @@ def test_a_worker_with_a_new_encoder_waits_for_its_index_and_one_with_the_old_sa
     redis_client: Redis,
     tmp_path: Path,
     settings: Settings,
-    worker: Callable[[str], IndexRetriever],
+    worker: Callable[[str], Worker],
 ) -> None:
     root = tmp_path / "root"
     write(root, "a.py", source("first"))
@@ -90,49 +98,52 @@ def test_faults_of_the_encoder_limit_what_is_found_and_pass(
     redis_client: Redis,
     tmp_path: Path,
     settings: Settings,
-    worker: Callable[[str], IndexRetriever],
+    worker: Callable[[str], Worker],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     write(tmp_path / "root", "a.py", source("first"))
     indexer = open_indexer(redis_client, tmp_path / "root", settings.store, HashEncoder("one"))
     list(indexer.apply(put("a.py")))
-    retriever = worker("one")
+    one = worker("one")
+    encoder = one.embedder.open()
+    assert encoder is not None
 
     def confused(_texts: object) -> NDArray[np.float32]:
-        return np.full((1, retriever.encoder.dim), np.nan, np.float32)
+        return np.full((1, encoder.dim), np.nan, np.float32)
 
     with monkeypatch.context() as fault:
-        fault.setattr(retriever.encoder, "encode", confused)
-        assert status(retriever) == "limited"  # its scores are not numbers
+        fault.setattr(encoder, "encode", confused)
+        assert status(one) == "limited"  # its scores are not numbers
     with monkeypatch.context() as fault:
-        fault.setattr(retriever.encoder, "encode", lambda _texts: 1 / 0)
-        assert status(retriever) == "limited"
-    assert status(retriever) == "ok"
+        fault.setattr(encoder, "encode", lambda _texts: 1 / 0)
+        assert status(one) == "limited"
+    assert status(one) == "ok"
 
 
 def test_faults_of_the_index_leave_decisions_without_context(
     redis_client: Redis,
     tmp_path: Path,
     settings: Settings,
-    worker: Callable[[str], IndexRetriever],
+    worker: Callable[[str], Worker],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     write(tmp_path / "root", "a.py", source("first"))
     indexer = open_indexer(redis_client, tmp_path / "root", settings.store, HashEncoder("one"))
     list(indexer.apply(put("a.py")))
-    retriever = worker("one")
+    one = worker("one")
     with monkeypatch.context() as fault:
-        fault.setattr(retriever.live["code"].collection, "search_batch", lambda *_: 1 / 0)
-        assert status(retriever) == "unavailable"
-    assert status(retriever) == "ok"
+        collection = one.retriever.live["code"].collection
+        fault.setattr(collection, "search_batch", lambda *_: 1 / 0)
+        assert status(one) == "unavailable"
+    assert status(one) == "ok"
 
 
 def test_a_batch_of_any_size_is_answered_in_order(
-    worker: Callable[[str], IndexRetriever],
+    worker: Callable[[str], Worker],
 ) -> None:
-    retriever = worker("one")
+    embedder, retriever = worker("one")
     texts = [f"text {number}" for number in range(70)]
-    embeddings = retriever.embed(texts)
+    embeddings = embedder.embed(texts)
     assert embeddings is not None
     assert np.array_equal(embeddings, HashEncoder("one").encode(texts))
     assert len(retriever.retrieve(texts, embeddings, ["development-master"] * 70)) == 70
