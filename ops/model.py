@@ -29,13 +29,13 @@ def list_models(*, as_json: AsJson = False) -> None:
         print_json({"aliases": registry.aliases(), "versions": found})
         return
     print_table(
-        ("version", "serves as", "created", "KiB", "data", "problem"),
+        ("version", "serves as", "created", "bytes", "data", "problem"),
         [
             (
                 each.version,
                 ", ".join(each.aliases) or None,
                 each.created_at,
-                each.bytes // 1024,
+                each.bytes,
                 each.data_fingerprint[:12],
                 each.problem,
             )
@@ -65,7 +65,7 @@ def show(version: Name = "champion", *, as_json: AsJson = False) -> None:
         ("version", manifest.version),
         ("created", manifest.created_at),
         ("data", manifest.data_fingerprint),
-        ("KiB", manifest.size // 1024),
+        ("bytes", manifest.size),
         *config.items(),
         *metrics.items(),
     ]

@@ -1,7 +1,5 @@
 """`cortex rollout`: the live configuration, seen by every worker within a second."""
 
-import getpass
-import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -96,7 +94,7 @@ def set_percentage(
 ) -> None:
     """Set the fraction of tasks that go to treatment, and how much of it explores."""
     from ops.output import print_json
-    from ops.session import open_session, read_settings
+    from ops.session import current_user, open_session, read_settings
     from streams.control import read_config, set_config
 
     settings = read_settings()
@@ -110,7 +108,7 @@ def set_percentage(
             keys,
             expected_version=read_config(client, keys, defaults).version,
             changes=changes,
-            who=who or _user(),
+            who=who or current_user(),
             why=why,
             defaults=defaults,
         )
@@ -137,10 +135,3 @@ def _difference(change: "Change") -> str:
         f"{name} {change.before[name] or 'unset'} -> {value or 'unset'}"
         for name, value in change.after.items()
     )
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user id need not have a name
-        return f"uid {os.getuid()}"
