@@ -239,6 +239,8 @@ def _check_tensors(config: ModelConfig, tensors: dict[str, NDArray[np.generic]])
     missing = {"keys", "idf", "lexical", "dense", "bias", "prototypes"} - tensors.keys()
     if missing:
         raise FatalError(f"model: head.safetensors has no tensor {min(missing)!r}")
+    if scalars := [name for name in ("keys", "prototypes") if tensors[name].ndim == 0]:
+        raise FatalError(f"model: {scalars[0]} is a single number")
     if tensors["keys"].dtype != np.uint32:
         raise FatalError(f"model: keys are {tensors['keys'].dtype}, not uint32")
     width, features = len(config.labels), len(tensors["keys"])
