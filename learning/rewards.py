@@ -53,5 +53,5 @@ def cross_fitted(
 def _ridge(design: Floats, rewards: Floats, rows: NDArray[np.bool_], penalty: Floats) -> Floats:
     """Return the coefficients; all zero where there are no rows."""
     chosen = design[rows]
-    fit: Floats = np.linalg.solve(chosen.T @ chosen + penalty, chosen.T @ rewards[rows])
-    return fit
+    fit = np.linalg.solve(chosen.T @ chosen + penalty, chosen.T @ rewards[rows])
+    return np.asarray(fit, np.float64)
