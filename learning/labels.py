@@ -131,4 +131,4 @@ class _Text:
 def _winner(weights: dict[str, float]) -> tuple[str, float]:
     last_first = reversed(weights.items())
     label, weight = max(last_first, key=lambda each: each[1])
-    return label, min(1.0, weight) * weight / sum(weights.values())
+    return label, min(1.0, weight) * (weight / sum(weights.values()))
