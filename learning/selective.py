@@ -72,18 +72,13 @@ def accuracy_at(curve: RiskCoverage, coverage: float) -> float:
     return float(1.0 - curve.risk[at])
 
 
-def auroc(positives: Floats, negatives: Floats) -> float | None:
+def auroc(positives: Floats, negatives: Floats) -> float:
     """Probability that a positive scores above a negative, a tie being half (Mann & Whitney 1947).
 
     Args:
-        positives: shape (p,), scores.
-        negatives: shape (n,), scores.
-
-    Returns:
-        0-1, or None where either is empty.
+        positives: shape (p,), p >= 1, scores.
+        negatives: shape (n,), n >= 1, scores.
     """
-    if not (len(positives) and len(negatives)):
-        return None
     ordered = np.sort(negatives)
     below = np.searchsorted(ordered, positives, side="left").astype(np.int64)
     not_above = np.searchsorted(ordered, positives, side="right")
@@ -91,7 +86,7 @@ def auroc(positives: Floats, negatives: Floats) -> float | None:
 
 
 def roc(positives: Floats, negatives: Floats) -> Roc:
-    """Return the receiver operating characteristic; neither is empty. Arguments as of `auroc`."""
+    """Return the receiver operating characteristic. Arguments as of `auroc`."""
     thresholds = np.unique(np.concatenate([positives, negatives]))[::-1]
     rates = [
         1.0 - np.searchsorted(np.sort(scores), thresholds, side="left") / len(scores)

@@ -1,0 +1,171 @@
+"""The pictures of a report, as SVG or PNG; the same figures give the same bytes.
+
+Labels are other people's text: none is read as mathematics. Matplotlib's settings are changed while
+something is drawn and put back after; they belong to the process, so draw on one thread at a time.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import TYPE_CHECKING, Any, Literal
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from matplotlib.axes import Axes
+
+    from learning.evaluate import Curves
+    from learning.evaluation import Evaluation
+
+Format = Literal["svg", "png"]
+
+MOST_LABELS = 20  # of a matrix that can still be read
+_INK, _GREY, _PALE = "#1f2933", "#7b8794", "#e4e7eb"
+_BLUE, _ORANGE = "#2563a8", "#c2571a"  # told apart by the colour-blind, too
+_UNDATED: dict[Format, dict[str, Any]] = {
+    "svg": {"Date": None, "Creator": None},
+    "png": {"Software": None},
+}
+_STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "cortex",  # identifiers in an SVG are random without
+    "svg.fonttype": "none",
+    "font.size": 10,
+    "font.family": "sans-serif",
+    "text.color": _INK,
+    "text.parse_math": False,
+    "axes.edgecolor": _GREY,
+    "axes.labelcolor": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": _GREY,
+    "ytick.color": _GREY,
+    "xtick.labelcolor": _INK,
+    "ytick.labelcolor": _INK,
+    "legend.frameon": False,
+}
+
+
+def plots(evaluation: Evaluation, curves: Curves, kind: Format) -> dict[str, tuple[str, bytes]]:
+    """Draw all there is to draw.
+
+    Returns:
+        Name -> what it shows, and the file.
+    """
+    drawn: dict[str, tuple[str, bytes]] = {}
+
+    def add(name: str, title: str, size: tuple[float, float], draw: Callable[[Axes], None]) -> None:
+        drawn[name] = (title, _draw(draw, size, kind))
+
+    side = 2.4 + 0.42 * min(len(evaluation.confusion), MOST_LABELS)
+    labels = shown_labels(evaluation)
+    add(
+        "confusion",
+        "Confusion",
+        (side + 1.6, side),
+        lambda axes: _confusion(axes, evaluation, labels),
+    )
+    add("reliability", "Reliability", (5.4, 4.4), lambda axes: _reliability(axes, curves))
+    add("risk", "Risk and coverage", (5.4, 4.4), lambda axes: _risk(axes, curves))
+    if curves.roc is not None:
+        add("roc", "In scope or not", (5.4, 4.4), lambda axes: _roc(axes, evaluation, curves))
+    return drawn
+
+
+def shown_labels(evaluation: Evaluation) -> list[str]:
+    """Return the labels a matrix has room for: those with most mistakes, in their order."""
+    rows = evaluation.confusion
+    mistakes = dict.fromkeys(rows, 0)
+    for truth, row in rows.items():
+        for answer, count in row.items():
+            if answer != truth:
+                mistakes[truth] += count
+                mistakes[answer] += count
+    most = {*sorted(mistakes, key=lambda label: -mistakes[label])[:MOST_LABELS]}
+    return [label for label in rows if label in most]
+
+
+def _draw(draw: Callable[[Axes], None], size: tuple[float, float], kind: Format) -> bytes:
+    file = io.BytesIO()
+    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+        # Browsers have the glyphs of scripts that the font here lacks.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure.add_subplot())
+        figure.savefig(file, format=kind, dpi=110, metadata=_UNDATED[kind])
+    return file.getvalue()
+
+
+def _confusion(axes: Axes, evaluation: Evaluation, labels: list[str]) -> None:
+    counts = np.array([[evaluation.confusion[row][column] for column in labels] for row in labels])
+    support = np.array([evaluation.per_master[label].support for label in labels])
+    shares = counts / np.maximum(support, 1)[:, None]
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    names = [_short(label) for label in labels]
+    axes.set_xticks(range(len(labels)), names, rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(labels)), names)
+    axes.set_xlabel("answer")
+    axes.set_ylabel("truth")
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    for (row, column), count in np.ndenumerate(counts):
+        if count:
+            colour = "white" if shares[row, column] > 0.55 else _INK  # noqa: PLR2004 - of the map
+            axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=9)
+
+
+def _reliability(axes: Axes, curves: Curves) -> None:
+    bins = curves.reliability
+    axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle="--", label="as it should be")
+    axes.bar(
+        bins.confidence,
+        bins.size / bins.size.sum(),
+        width=0.03,
+        color=_PALE,
+        label="share of lines",
+    )
+    axes.plot(bins.confidence, bins.accuracy, color=_BLUE, linewidth=1.5)
+    area = 20 + 180 * bins.size / bins.size.max()
+    axes.scatter(bins.confidence, bins.accuracy, s=area, color=_BLUE, alpha=0.75, label="lines")
+    axes.set(xlim=(0, 1.02), ylim=(0, 1.05), xlabel="confidence", ylabel="accuracy")
+    axes.legend(loc="upper left", markerscale=0.6)
+
+
+def _risk(axes: Axes, curves: Curves) -> None:
+    axes.plot(curves.router.coverage, curves.router.risk, color=_BLUE, label="router")
+    if curves.rules is not None:
+        axes.plot(curves.rules.coverage, curves.rules.risk, color=_ORANGE, label="rules")
+    # The first few answers alone are right or wrong by chance; they must not set the scale.
+    settled = max(len(curves.router.risk) // 50, 1)
+    highest = max(
+        each.risk[settled - 1 :].max() for each in (curves.router, curves.rules) if each is not None
+    )
+    axes.set(xlim=(0, 1), ylim=(0, max(1.1 * float(highest), 0.01)))
+    axes.set(xlabel="share of lines answered, the surest first", ylabel="wrong among them")
+    axes.grid(color=_PALE)
+    axes.legend(loc="upper left")
+
+
+def _roc(axes: Axes, evaluation: Evaluation, curves: Curves) -> None:
+    if curves.roc is None or evaluation.out_of_scope is None:
+        return
+    axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle="--", label="by chance")
+    axes.plot(
+        curves.roc.false_positives,
+        curves.roc.true_positives,
+        color=_BLUE,
+        label=f"certainty, area {evaluation.out_of_scope.auroc:.3f}",
+    )
+    chosen = (1 - evaluation.out_of_scope.abstained, 1 - evaluation.out_of_scope.in_scope_abstained)
+    axes.plot(*chosen, "o", color=_ORANGE, label="where it abstains")
+    axes.set(xlim=(0, 1), ylim=(0, 1.02))
+    axes.set(xlabel="accepted of what is out of scope", ylabel="accepted of what is in scope")
+    axes.legend(loc="lower right")
+
+
+def _short(label: str, most: int = 24) -> str:
+    return label if len(label) <= most else label[: most - 1] + "…"
