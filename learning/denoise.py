@@ -62,7 +62,8 @@ def trust(votes: Votes, settings: Trust) -> NDArray[np.float64]:
     shares = support(votes, votes.embeddings, settings)
     own = shares[np.arange(len(shares)), votes.labels]
     most = shares.max(axis=1)
-    return np.divide(own, most, out=np.zeros_like(own), where=most > 0)
+    relative: NDArray[np.float64] = np.divide(own, most, out=np.zeros_like(own), where=most > 0)
+    return relative
 
 
 def support(votes: Votes, asked: NDArray[np.float32], settings: Trust) -> NDArray[np.float64]:

@@ -1,0 +1,145 @@
+"""From what was decided and how it went to what a model is trained on tonight."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from msgspec import Struct
+
+from learning.denoise import Trust, Votes, support
+from learning.examples import Example
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from learning.records import Reported
+    from router.masters import Masters
+    from vectors.types import Encoder
+
+_DAY_MS = 24 * 3600 * 1000
+
+
+class Weighing(Struct, frozen=True, kw_only=True):
+    """How much the parts of the material count.
+
+    Attributes:
+        trust: how labels are checked against their neighbours.
+        written: a vote of an example that somebody wrote, not an outcome: two outcomes outweigh it.
+        failed: weight of a task that failed; its label is a guess from its neighbours.
+        least: examples that count less than this are left out.
+    """
+
+    trust: Trust = Trust()
+    written: float = 0.5
+    failed: float = 0.5
+    least: float = 0.05
+
+
+class Lesson(NamedTuple):
+    """What one outcome, or one written example, says.
+
+    Attributes:
+        evidence: above 0, `label` was right, by so much; below 0, it was wrong.
+        at_ms: when that was known, in milliseconds since 1970; None for what was written.
+    """
+
+    text: str
+    label: str
+    evidence: float
+    at_ms: int | None = None
+
+
+def lessons_of(reported: Iterable[Reported], masters: Masters) -> list[Lesson]:
+    """Read outcomes as evidence; what speaks of masters that are gone is left out.
+
+    A success speaks for the master that had it, by its score. A failure, or passing the task on,
+    speaks against the one that reports it, and naming the right one for that one.
+
+    Args:
+        reported: decisions with their outcomes.
+        masters: who there is now.
+
+    Returns:
+        At most two lessons a decision, in the order in which they were reported.
+    """
+    found: list[Lesson] = []
+    for decision, outcome in reported:
+        if outcome.outcome == "success":
+            score = 1.0 if outcome.score is None else outcome.score
+            found.append(Lesson(decision.text, outcome.master, score, outcome.at_ms))
+            continue
+        found.append(Lesson(decision.text, outcome.master, -1.0, outcome.at_ms))
+        if outcome.correct_master is not None:
+            found.append(Lesson(decision.text, outcome.correct_master, 1.0, outcome.at_ms))
+    known = set(masters.names)
+    kept = [lesson for lesson in found if lesson.label in known and lesson.evidence]
+    return sorted(kept, key=lambda lesson: lesson.at_ms or 0)
+
+
+def written_lessons(seeds: Sequence[Example], masters: Masters, weighing: Weighing) -> list[Lesson]:
+    """Read what people wrote: the seed examples, and what each master's file says of it.
+
+    Args:
+        seeds: examples; of masters there are not, none is taken.
+        masters: their descriptions and examples make a new one known before its first task.
+        weighing: how much a written example counts.
+    """
+    own = [
+        (text, master.name)
+        for master in masters.all
+        for text in (master.description.strip(), *master.examples)
+    ]
+    known = set(masters.names)
+    said = [(seed.text, seed.label) for seed in seeds if seed.label in known]
+    return [Lesson(text, label, weighing.written) for text, label in dict.fromkeys(own + said)]
+
+
+def weigh(
+    lessons: Sequence[Lesson], encoder: Encoder, now_ms: int, weighing: Weighing
+) -> list[Example]:
+    """Turn lessons into training examples, each as heavy as it can be trusted.
+
+    A label is worth its support among its neighbours, relative to that of the best supported one.
+    A task that failed gets the label that its neighbours support, at a part of the weight: often
+    the failure says that another should have had it, and its neighbours say who.
+
+    Args:
+        lessons: what is known; at least one.
+        encoder: whose embeddings say what is a neighbour.
+        now_ms: milliseconds since 1970, from which ages count.
+        weighing: how much the parts count.
+
+    Returns:
+        Examples of one weight above 0 each, a pair of text and label once.
+    """
+    labels = sorted({lesson.label for lesson in lessons})
+    votes = Votes(
+        encoder.encode([lesson.text for lesson in lessons]),
+        np.array([labels.index(lesson.label) for lesson in lessons], np.intp),
+        np.array([lesson.evidence for lesson in lessons]),
+        np.array([_age_days(lesson, now_ms) for lesson in lessons]),
+    )
+    shares = support(votes, votes.embeddings, weighing.trust)
+    best = shares.argmax(axis=1)
+    most = shares.max(axis=1)
+    examples: dict[tuple[str, str], Example] = {}
+    for at, lesson in enumerate(lessons):
+        if most[at] <= 0:
+            continue
+        if lesson.evidence > 0:
+            label, weight = lesson.label, shares[at, votes.labels[at]] / most[at]
+            weight *= min(
+                1.0, lesson.evidence / weighing.written if lesson.at_ms is None else lesson.evidence
+            )
+        else:
+            label, weight = labels[best[at]], weighing.failed * most[at]
+        if weight >= weighing.least:
+            seen = examples.get((lesson.text, label))
+            made = Example(lesson.text, label, round(float(weight), 4))
+            examples[lesson.text, label] = max(made, seen or made, key=lambda each: each.weight)
+    return [*examples.values()]
+
+
+def _age_days(lesson: Lesson, now_ms: int) -> float:
+    return 0.0 if lesson.at_ms is None else max(0, now_ms - lesson.at_ms) / _DAY_MS
