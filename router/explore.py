@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from router.assignment import BUCKETS, bucket
+from router.assignment import BUCKETS, buckets
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 # Beyond this what is learned sooner is not worth the tasks that go astray: at 0.1 and two plausible
 # masters one task in twenty goes to the second best.
@@ -51,19 +51,29 @@ def epsilon_greedy(
     return explored
 
 
-def draw(chances: Mapping[str, float], experiment: str, task_id: str) -> tuple[str, float]:
-    """Choose by the hash of a task's id.
+def places(experiment: str, task_ids: Sequence[str]) -> list[int]:
+    """Return where each task falls in a draw: 0-9999, by a hash of its id.
+
+    Args:
+        experiment: seed; the place does not depend on who of that experiment is in treatment.
+        task_ids: n ids.
+    """
+    # No experiment's name contains a slash.
+    drawn: list[int] = buckets(f"{experiment}/explore", task_ids).tolist()
+    return drawn
+
+
+def draw(chances: Mapping[str, float], place: int) -> tuple[str, float]:
+    """Choose by a task's place.
 
     Args:
         chances: probability per choice, at least one; sums to 1 but for rounding.
-        experiment: seed; the draw does not depend on who of that experiment is in treatment.
-        task_id: the same task draws the same.
+        place: 0-9999, as `places` returns it.
 
     Returns:
-        The choice, and its propensity: the share of buckets that lead to it, a multiple of 1/10000
+        The choice, and its propensity: the share of places that lead to it, a multiple of 1/10000
         above 0 that differs from its chance by less than that.
     """
-    place = bucket(f"{experiment}/explore", task_id)  # no experiment's name contains a slash
     end = 0
     for name, width in _whole_buckets(chances).items():
         end += width

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from contracts.messages import Group, Method, Shadow
 from router.assignment import buckets, group
-from router.explore import draw, epsilon_greedy
+from router.explore import draw, epsilon_greedy, places
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -107,6 +107,8 @@ class Policy:
             n routings, in the order of the tasks.
         """
         assigned = buckets(self.config.experiment, task_ids).tolist()
+        # Where nothing explores any place will do, and a second hash need not be worked out.
+        drawn = places(self.config.experiment, task_ids) if self.config.exploration else assigned
         scored = [*map(self.rules.score, descriptions)]
         champion = self._ask(self.model, descriptions, embeddings, scored)
         challenger = (
@@ -116,7 +118,7 @@ class Policy:
         )
         return [
             self._decide(*each)
-            for each in zip(task_ids, assigned, scored, champion, challenger, strict=True)
+            for each in zip(drawn, assigned, scored, champion, challenger, strict=True)
         ]
 
     def _ask(
@@ -145,7 +147,7 @@ class Policy:
 
     def _decide(
         self,
-        task_id: str,
+        place: int,
         bucket: int,
         rules: RuleScore,
         champion: _Opinion,
@@ -153,7 +155,7 @@ class Policy:
     ) -> Routing:
         arm = group(bucket, self.config.percentage)
         if arm == "treatment" and champion.silence is None:
-            selected, propensity = self._choose(task_id, champion)
+            selected, propensity = self._choose(place, champion)
             return Routing(
                 selected,
                 "neural",
@@ -183,12 +185,12 @@ class Policy:
             champion.version,
         )
 
-    def _choose(self, task_id: str, opinion: _Opinion) -> tuple[str, float]:
+    def _choose(self, place: int, opinion: _Opinion) -> tuple[str, float]:
         """Return a master, the best unless this task is to explore, and its propensity."""
         if not self.config.exploration:
             return _top(opinion.scores), 1.0
         chances = epsilon_greedy(opinion.scores, self.config.exploration, opinion.chances)
-        return draw(chances, self.config.experiment, task_id)
+        return draw(chances, place)
 
 
 def _opinion(prediction: Prediction, names: frozenset[str], version: str) -> _Opinion:

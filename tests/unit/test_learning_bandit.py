@@ -12,7 +12,7 @@ from safetensors.numpy import load, save
 from contracts.messages import RolloutConfig
 from learning.bandit import Statistics, believe, nothing_known, principal_axes, update
 from router.bandit import Bandit, Projection, ThompsonModel, task_features
-from router.explore import MAX_EXPLORATION, draw
+from router.explore import MAX_EXPLORATION, draw, places
 from router.masters import Masters
 from router.model import Prediction
 from router.policy import Policy
@@ -63,9 +63,8 @@ def regrets(
             chosen = (seen @ bandit.means.T).argmax(1)
         else:
             named = [dict(zip("012", row, strict=True)) for row in bandit.chances(seen).tolist()]
-            drawn = [
-                draw(each, "sim", f"t-{row}")[0] for row, each in zip(rows, named, strict=True)
-            ]
+            falls = places("sim", [f"t-{row}" for row in rows])
+            drawn = [draw(*each)[0] for each in zip(named, falls, strict=True)]
             chosen = np.array(drawn, int)
         regret[rows] = chances[rows].max(1) - chances[rows, chosen]
         rewards = (rng.random(len(rows)) < chances[rows, chosen]).astype(float)

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from contracts.messages import RolloutConfig
-from router.assignment import BUCKETS, bucket, buckets
-from router.explore import MAX_EXPLORATION, PLAUSIBLE, draw, epsilon_greedy
+from router.assignment import BUCKETS, buckets
+from router.explore import MAX_EXPLORATION, PLAUSIBLE, draw, epsilon_greedy, places
 from router.masters import Masters
 from router.model import Prediction
 from router.policy import Policy
@@ -76,34 +76,26 @@ def test_only_the_plausible_get_a_chance_and_the_best_keeps_most(
     assert len({round(chance, 12) for chance in others}) <= 1
 
 
-@given(chances=distributions, task_id=st.text(st.characters(codec="ascii"), min_size=1))
-def test_a_draw_repeats_itself_and_knows_its_propensity(
-    chances: dict[str, float], task_id: str
-) -> None:
-    name, propensity = draw(chances, "router", task_id)
-    assert draw(chances, "router", task_id) == (name, propensity)
-    assert 0 < propensity == pytest.approx(chances[name], abs=1 / BUCKETS)
-
-
 @given(chances=distributions)
-def test_the_propensities_of_all_buckets_are_their_shares_exactly(
-    chances: dict[str, float],
-) -> None:
-    drawn = [draw(chances, "router", task_id) for task_id in IDS[:2000]]
-    assert all(len({p for n, p in drawn if n == name}) <= 1 for name in chances)
-    once = dict(drawn)
-    missing = 1.0 - sum(once.values())
-    assert missing > -1e-9
-    assert (
-        missing
-        <= sum(chances[name] for name in chances if name not in once) + len(chances) / BUCKETS
-    )
+@settings(max_examples=20)
+def test_a_propensity_is_the_share_of_places_that_lead_there(chances: dict[str, float]) -> None:
+    drawn = Counter(draw(chances, place) for place in range(BUCKETS))
+    assert sum(drawn.values()) == BUCKETS
+    for (name, propensity), count in drawn.items():
+        assert propensity == count / BUCKETS
+        assert propensity == pytest.approx(chances[name], abs=1 / BUCKETS)
+    assert len({name for name, _ in drawn}) == len(drawn)
+
+
+def test_a_task_draws_the_same_in_any_batch() -> None:
+    alone = [place for each in IDS[:50] for place in places("router", [each])]
+    assert alone == places("router", IDS[:50])
+    assert alone != places("other", IDS[:50])
 
 
 def test_chances_that_do_not_sum_to_one_are_a_mistake_of_the_caller() -> None:
-    unlucky = next(each for each in IDS if bucket("router/explore", each) > 5000)
     with pytest.raises(ValueError, match="sum to"):
-        draw({"a": 0.2}, "router", unlucky)
+        draw(dict.fromkeys("ab", 0.1), BUCKETS - 1)
 
 
 def test_nothing_is_explored_by_default() -> None:
