@@ -128,7 +128,8 @@ def verify(folder: Path) -> Manifest:
         raise _unreadable(folder, error) from error
     found.pop(MANIFEST, None)
     if missing := sorted(manifest.files.keys() - found.keys()):
-        raise BadModelError(f"{folder}: {missing[0]} is missing")
+        what = "a folder" if (folder / missing[0]).is_dir() else "missing"
+        raise BadModelError(f"{folder}: {missing[0]} is {what}")
     if extra := sorted(found.keys() - manifest.files.keys()):
         raise BadModelError(f"{folder}: {extra[0]} is not in {MANIFEST}")
     for name, entry in manifest.files.items():
@@ -152,7 +153,8 @@ def read_manifest(folder: Path) -> Manifest:
         BadModelError: there is no manifest, or it is damaged or of another version of the program.
     """
     if not folder.is_dir():
-        raise BadModelError(f"{folder}: there is no such folder")
+        what = "it is no folder" if folder.exists() else "there is no such folder"
+        raise BadModelError(f"{folder}: {what}")
     try:
         content = read_sealed(folder / MANIFEST)
         if (number := msgspec.json.decode(content, type=_Format).format) != FORMAT:

@@ -190,9 +190,9 @@ DAMAGED = (
     Broken("linked folder", _link_folder, r"encoder is a link"),
     Broken("empty folder", lambda folder: (folder / "x").mkdir(), r": x is an empty folder"),
     Broken("pipe", _pipe, r"metrics\.json is no regular file"),
-    Broken("folder as head", partial(_folder_instead, HEAD), r": head\.safetensors is missing"),
+    Broken("folder as head", partial(_folder_instead, HEAD), r": head\.safetensors is a folder"),
     Broken("no folder", _no_folder, r"there is no such folder"),
-    Broken("a file", _file, r"there is no such folder"),
+    Broken("a file", _file, r"it is no folder"),
     Broken("nothing in it", _emptied, r"manifest\.json is missing"),
 )
 
