@@ -100,11 +100,7 @@ class LiveModels:
 
     def report(self) -> dict[str, object]:
         """Return the versions that serve, and why others do not."""
-        return {
-            "champion": self.current.champion and self.current.champion.version,
-            "challenger": self.current.challenger and self.current.challenger.version,
-            "refused": self._refused,
-        }
+        return {**_versions(self.current), "refused": self._refused}
 
     def _follow(self) -> None:
         while not self._stopping.wait(_EVERY):
@@ -133,11 +129,7 @@ class LiveModels:
     def _put(self, champion: Model | None, challenger: Model | None) -> None:
         if (champion, challenger) != (self.current.champion, self.current.challenger):
             self.current = Models(champion, challenger)
-            log.info(
-                "models",
-                champion=champion and champion.version,
-                challenger=challenger and challenger.version,
-            )
+            log.info("models", **_versions(self.current))
 
     def _forget_all_but(self, wanted: set[Place]) -> None:
         serving = self.current.champion
@@ -183,6 +175,13 @@ class LiveModels:
         if future is None or not future.done() or future.exception() is not None:
             return None
         return future.result()
+
+
+def _versions(models: Models) -> dict[str, str | None]:
+    return {
+        "champion": None if models.champion is None else models.champion.version,
+        "challenger": None if models.challenger is None else models.challenger.version,
+    }
 
 
 def _place(folder: Path) -> Place:

@@ -83,10 +83,10 @@ def live_models(
 
     def open_one(folder: Path) -> Model:
         from registry.opening import open_model  # noqa: PLC0415 - only where there are models
-        from vectors.model_source import resolve  # noqa: PLC0415 - the same
 
-        model = open_model(folder, masters=masters.names, embedder=resolve(settings.encoder).name)
-        embedder.open()  # here, so that no batch waits for it
+        encoder = embedder.open()  # here, so that no batch waits for it
+        identity = None if encoder is None else encoder.identity
+        model = open_model(folder, masters=masters.names, embedder=identity)
         if not model.config.own_encoder:
             return model
         one = np.eye(1, model.config.dim, dtype=np.float32)
