@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import duckdb
@@ -85,8 +85,9 @@ class Counts(NamedTuple):
 class Dataset:
     """The data set in one folder, which several processes may read and append to.
 
-    Of every method that takes a version: None is the latest. It raises FatalError where there is
-    no such version, and where the folder is damaged.
+    Every method raises FatalError where the folder is damaged, and those that take a version where
+    there is no such one; None is the latest. Those that write raise TransientError while the disk
+    or another writer is in the way; nothing was changed then.
     """
 
     def __init__(self, root: Path) -> None:
@@ -96,11 +97,7 @@ class Dataset:
 
     @property
     def version(self) -> int:
-        """The latest version; 0 while nothing was appended.
-
-        Raises:
-            FatalError: the folder is damaged.
-        """
+        """The latest version; 0 while nothing was appended."""
         return read_manifest(self._root).version
 
     def append(
@@ -110,10 +107,6 @@ class Dataset:
 
         Returns:
             The version that holds them; the present one where there is nothing to add.
-
-        Raises:
-            TransientError: the disk or another writer is in the way; nothing was added.
-            FatalError: the folder is damaged.
         """
         given: dict[str, Sequence[Struct]] = {DECISIONS: decisions, OUTCOMES: outcomes}
         with self._writing() as manifest:
@@ -130,7 +123,8 @@ class Dataset:
             )
             commit(self._root, after)
         if any(len(after.of(table)) > _MOST_PARTS for table in TABLES):
-            return self.compact(smaller_than=_LARGE)
+            with suppress(TransientError):  # the rows are in; the next append tries again
+                self.compact(smaller_than=_LARGE)
         return version
 
     def compact(self, smaller_than: int | None = None) -> int:
@@ -138,10 +132,6 @@ class Dataset:
 
         Args:
             smaller_than: merge only parts of fewer bytes.
-
-        Raises:
-            TransientError: the disk or another writer is in the way; nothing was changed.
-            FatalError: the folder is damaged.
         """
         with self._writing() as manifest:
             merged = [p for p in manifest.parts if smaller_than is None or p.size < smaller_than]
@@ -159,10 +149,6 @@ class Dataset:
 
         Returns:
             The version.
-
-        Raises:
-            TransientError: the disk or another writer is in the way; nothing was changed.
-            FatalError: the folder is damaged.
         """
         now_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
         since = max(0, now_ms - retention_ms)

@@ -6,9 +6,11 @@ import random
 import signal
 from typing import TYPE_CHECKING
 
+import orjson
 import pytest
 from msgspec import Raw
 
+from chaos.cluster import Cluster
 from contracts import reasons
 from learning.dataset import Counts, Dataset
 from learning.examples import Example
@@ -19,6 +21,7 @@ from streams.housekeeping import trim_records
 from streams.keys import LEARNING, Keys
 from streams.master import Master
 from streams.partitions import layout
+from tests.integration.cortex_program import cortex
 from tests.integration.decisions import decision, publish
 from tests.system import running, spawn, terminate, wait_until
 
@@ -202,6 +205,26 @@ def test_every_partition_is_read(client: redis.Redis, tmp_path: Path) -> None:
         wait_until(lambda: acknowledged(client, *streams), LOADED, "everything acknowledged")
         assert terminate(learner) == 0
     assert dataset_of(tmp_path).counts() == Counts(3, 3, 3)
+
+
+def test_on_a_cluster_what_is_malformed_is_shown_beside_the_partitions(tmp_path: Path) -> None:
+    options = QUICK | {"CORTEX_PARTITIONS": "4"}
+    with Cluster(tmp_path / "cluster") as cluster, connect(cluster.url) as client:
+        parts = layout("", 4)
+        for number, keys in enumerate(parts):
+            publish(client, keys.decisions, [decision(f"t-{number}")])
+            client.xadd(keys.decisions, {"decision": "[]"})
+            report(client, f"t-{number}")
+        report(client, "t-0", "splendid")
+        learner = spawn("learner", cwd=tmp_path, REDIS_URL=cluster.url, **options)
+        with running([learner]):
+            streams = (parts[0].outcomes, *(keys.decisions for keys in parts))
+            wait_until(lambda: acknowledged(client, *streams), LOADED, "everything acknowledged")
+            assert terminate(learner) == 0
+        listed = cortex(cluster.url, "dead", "list", "--json", CORTEX_PARTITIONS="4").stdout
+        sources = sorted(each["letter"]["source"] for each in orjson.loads(listed))
+    assert sources == sorted([*(keys.decisions for keys in parts), parts[0].outcomes])
+    assert dataset_of(tmp_path).counts() == Counts(4, 4, 4)
 
 
 def test_it_outlives_its_server(make_server: Callable[..., Server], tmp_path: Path) -> None:

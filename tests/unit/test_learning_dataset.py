@@ -156,6 +156,18 @@ def test_parts_are_merged_when_there_are_too_many(
     assert dataset.version > 30
 
 
+def test_rows_are_in_even_if_merging_fails(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> int:
+        raise TransientError("full")
+
+    monkeypatch.setattr("learning.dataset._MOST_PARTS", 1)
+    monkeypatch.setattr(Dataset, "compact", refuse)
+    dataset = Dataset(root)
+    assert [dataset.append([decided(f"t-{n}", T0 + n)]) for n in range(3)] == [1, 2, 3]
+    monkeypatch.undo()
+    assert dataset.counts().decisions == 3
+
+
 def test_large_parts_are_left_alone(root: Path) -> None:
     dataset = Dataset(root)
     dataset.append([decided(f"t-{n}", T0 + n, text=os.urandom(64).hex()) for n in range(500)])
