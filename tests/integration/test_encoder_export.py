@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from contracts.errors import FatalError
+from tests.encoders import small_encoder
 from vectors import exported
 from vectors.encoder import open_encoder
 from vectors.model_source import ModelSource, resolve
@@ -19,30 +20,10 @@ from vectors.openvino_encoder import open_export
 
 pytestmark = pytest.mark.timeout(300)  # importing torch and nncf takes its time
 
-SMALL_MODEL = """
-import sys
-from sentence_transformers import SentenceTransformer
-from sentence_transformers.models import Pooling, Transformer
-from transformers import AutoTokenizer, BertConfig, BertModel
-import torch
-
-torch.manual_seed(7)
-source, folder = sys.argv[1:]
-AutoTokenizer.from_pretrained(source).save_pretrained(folder + "/bert")
-config = BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
-                    intermediate_size=64, max_position_embeddings=64)
-BertModel(config).save_pretrained(folder + "/bert")
-bert = Transformer(folder + "/bert", max_seq_length=64)
-SentenceTransformer(modules=[bert, Pooling(32)]).save(folder + "/small")
-"""
-
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> ModelSource:
-    folder = tmp_path_factory.mktemp("model")
-    script = [sys.executable, "-c", SMALL_MODEL, resolve(None).location, str(folder)]
-    subprocess.run(script, check=True, capture_output=True)
-    return resolve(str(folder / "small"))
+    return resolve(str(small_encoder(tmp_path_factory.mktemp("model"))))
 
 
 @pytest.fixture(scope="module")

@@ -37,6 +37,8 @@ def test_starting_imports_nothing_heavy() -> None:
         *("queues", "monitor", "relay rq"),
         *("dead list", "dead show", "dead replay", "dead purge", "rollout show", "rollout set"),
         *("index build", "index status", "index verify", "index reconcile"),
+        *("model list", "model show", "model verify", "model add", "model promote"),
+        *("model challenge", "model retire", "model rollback", "model history"),
     ],
 )
 def test_every_command_of_the_design_has_help(command: str) -> None:
