@@ -27,12 +27,14 @@ class Trust(Struct, frozen=True, kw_only=True):
         neighbours: how many of the nearest vote on a label, the example itself not counted. More
             than a handful, so that one liar in ten never has the majority.
         width: likeness falls by a factor e for every so much of cosine similarity.
-        half_life_days: a vote so old counts half.
+        half_life_days: a vote so old counts half, one twice as old a quarter;
+        least_vote: but none less than this.
     """
 
     neighbours: int = 20
     width: float = 0.15
     half_life_days: float = 2.0
+    least_vote: float = 0.1
 
 
 class Votes(NamedTuple):
@@ -44,12 +46,14 @@ class Votes(NamedTuple):
         evidence: shape (n,); a vote's strength. Positive: the label was right; negative: it was
             wrong, as the task failed under it.
         ages: shape (n,), days.
+        tasks: shape (n,), whole numbers: which task each is from.
     """
 
     embeddings: NDArray[np.float32]
     labels: NDArray[np.intp]
     evidence: NDArray[np.float64]
     ages: NDArray[np.float64]
+    tasks: NDArray[np.intp]
 
 
 def trust(votes: Votes, settings: Trust) -> NDArray[np.float64]:
@@ -66,7 +70,12 @@ def trust(votes: Votes, settings: Trust) -> NDArray[np.float64]:
     return relative
 
 
-def support(votes: Votes, asked: NDArray[np.float32], settings: Trust) -> NDArray[np.float64]:
+def support(
+    votes: Votes,
+    asked: NDArray[np.float32],
+    settings: Trust,
+    without: NDArray[np.intp] | None = None,
+) -> NDArray[np.float64]:
     """Return each label's share of the votes around texts.
 
     A label's share is what speaks for it, of all that speaks for any label or against this one:
@@ -77,12 +86,15 @@ def support(votes: Votes, asked: NDArray[np.float32], settings: Trust) -> NDArra
         asked: shape (m, dim), float32, rows L2-normalised; a text that is itself among the known
             has its own vote, too.
         settings: how votes are weighed.
+        without: shape (m,): task whose votes do not count for this text, so that it is predicted
+            from others alone; None: all count.
 
     Returns:
         Array of shape (m, labels), 0-1.
     """
     count = int(votes.labels.max()) + 1
-    strength = np.abs(votes.evidence) * 0.5 ** (votes.ages / settings.half_life_days)
+    fading = np.maximum(0.5 ** (votes.ages / settings.half_life_days), settings.least_vote)
+    strength = np.abs(votes.evidence) * fading
     speaks_for = votes.evidence > 0
     nearest = min(settings.neighbours + 1, len(strength))
     shares = np.zeros((len(asked), count))
@@ -91,6 +103,8 @@ def support(votes: Votes, asked: NDArray[np.float32], settings: Trust) -> NDArra
         voters = np.argpartition(likeness, -nearest, axis=1)[:, -nearest:]
         close = np.take_along_axis(likeness, voters, axis=1)
         weight = strength[voters] * np.exp((close - 1.0) / settings.width)
+        if without is not None:
+            weight *= votes.tasks[voters] != without[start : start + _BLOCK, None]
         pro, contra = np.zeros((len(close), count)), np.zeros((len(close), count))
         cell = (np.arange(len(close))[:, None], votes.labels[voters])
         np.add.at(pro, cell, weight * speaks_for[voters])

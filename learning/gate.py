@@ -10,8 +10,6 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_RESAMPLES = 10_000
-
 Verdict = Literal["challenger", "refused"]
 
 
@@ -19,11 +17,10 @@ class GateSettings(Struct, frozen=True, kw_only=True):
     """What a night must bring.
 
     Attributes:
-        min_outcomes: below so many that say who was right there is nothing to learn from.
+        min_outcomes: below so many there is nothing to learn from.
         min_held_back: below so many, a comparison says nothing.
         held_back: share of what is new since the champion that is held back to compare on.
-        margin: the candidate may be so much worse, as a share of decisions: what nobody would
-            notice, and what keeps chance from refusing half of all equals.
+        margin: the candidate may be so much worse, as a share of all tasks, without harm.
         level: confidence of the interval.
     """
 
@@ -35,14 +32,15 @@ class GateSettings(Struct, frozen=True, kw_only=True):
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
-    """Three routers on the same outcomes, which none was trained on.
+    """Three routers on the same tasks, which none was trained on.
 
     Attributes:
-        n: outcomes compared on.
-        candidate: weighted share that the candidate's recipe got right; likewise the next two.
+        n: tasks compared on.
+        candidate: estimated share that would have succeeded; likewise the next two.
         difference: candidate less champion.
         low: lower end of the difference's interval.
         high: upper end.
+        ess: effective sample size of the estimates.
     """
 
     n: int
@@ -52,6 +50,7 @@ class Comparison(Struct, frozen=True, kw_only=True):
     difference: float
     low: float
     high: float
+    ess: float
 
 
 class Judgement(Struct, frozen=True):
@@ -67,7 +66,7 @@ def refusal(
     """Return why there is nothing to train tonight, if so.
 
     Args:
-        outcomes: how many say who was right.
+        outcomes: how many there are.
         new: how many of them came after the champion was trained.
         fingerprint: of all data there is.
         seen: fingerprint of the data the latest model was trained on.
@@ -102,48 +101,6 @@ def held_back(new: NDArray[np.bool_], share: float) -> NDArray[np.bool_]:
     return chosen
 
 
-def compare(
-    candidate: NDArray[np.bool_],
-    champion: NDArray[np.bool_],
-    rules: NDArray[np.bool_],
-    settings: GateSettings,
-) -> Comparison:
-    """Compare who was right on the same outcomes; the interval by a paired bootstrap.
-
-    Args:
-        candidate: shape (n,); likewise the next two.
-        champion: the router that serves.
-        rules: the rules alone.
-        settings: level of the interval.
-    """
-    low, high = paired_interval(candidate, champion, settings.level)
-    return Comparison(
-        n=len(candidate),
-        candidate=float(candidate.mean()),
-        champion=float(champion.mean()),
-        rules=float(rules.mean()),
-        difference=float(candidate.mean() - champion.mean()),
-        low=low,
-        high=high,
-    )
-
-
-def paired_interval(
-    one: NDArray[np.bool_], other: NDArray[np.bool_], level: float
-) -> tuple[float, float]:
-    """Interval of the difference of two shares on the same cases: percentile bootstrap over cases.
-
-    Only +1, 0 and -1 occur, so resampling cases is drawing their counts (Efron & Tibshirani 1993).
-    """
-    difference = one.astype(int) - other.astype(int)
-    shares = [np.mean(difference == value) for value in (1, 0, -1)]
-    drawn = np.random.default_rng(0).multinomial(len(difference), shares, _RESAMPLES)
-    ends = np.quantile(
-        (drawn[:, 0] - drawn[:, 2]) / len(difference), ((1 - level) / 2, (1 + level) / 2)
-    )
-    return float(ends[0]), float(ends[1])
-
-
 def judge(comparison: Comparison, settings: GateSettings) -> Judgement:
     """Decide on a candidate: refused only if it is plainly worse than the champion.
 
@@ -151,8 +108,8 @@ def judge(comparison: Comparison, settings: GateSettings) -> Judgement:
     proof is asked for. Plainly worse is a whole interval below what the margin allows.
     """
     measured = (
-        f"{comparison.candidate:.1%} right against the champion's {comparison.champion:.1%} and "
-        f"the rules' {comparison.rules:.1%} on {comparison.n} later outcomes"
+        f"{comparison.candidate:.1%} would succeed, {comparison.champion:.1%} with the champion, "
+        f"{comparison.rules:.1%} with the rules, of {comparison.n} later tasks"
         f" (difference {comparison.low:+.1%} to {comparison.high:+.1%})"
     )
     if comparison.high < -settings.margin:

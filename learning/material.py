@@ -25,13 +25,13 @@ class Weighing(Struct, frozen=True, kw_only=True):
 
     Attributes:
         trust: how labels are checked against their neighbours.
-        written: a vote of an example that somebody wrote, not an outcome: two outcomes outweigh it.
+        written: strength of the vote of an example that somebody wrote: any outcome outweighs it.
         failed: weight of a task that failed; its label is a guess from its neighbours.
         least: examples that count less than this are left out.
     """
 
     trust: Trust = Trust()
-    written: float = 0.5
+    written: float = 0.1
     failed: float = 0.5
     least: float = 0.05
 
@@ -41,12 +41,15 @@ class Lesson(NamedTuple):
 
     Attributes:
         evidence: above 0, `label` was right, by so much; below 0, it was wrong.
+        task: position of its task in the data set; below 0, a different one each, for what was
+            written.
         at_ms: when that was known, in milliseconds since 1970; None for what was written.
     """
 
     text: str
     label: str
     evidence: float
+    task: int
     at_ms: int | None = None
 
 
@@ -64,14 +67,14 @@ def lessons_of(reported: Iterable[Reported], masters: Masters) -> list[Lesson]:
         At most two lessons a decision, in the order in which they were reported.
     """
     found: list[Lesson] = []
-    for decision, outcome in reported:
+    for task, (decision, outcome) in enumerate(reported):
         if outcome.outcome == "success":
             score = 1.0 if outcome.score is None else outcome.score
-            found.append(Lesson(decision.text, outcome.master, score, outcome.at_ms))
+            found.append(Lesson(decision.text, outcome.master, score, task, outcome.at_ms))
             continue
-        found.append(Lesson(decision.text, outcome.master, -1.0, outcome.at_ms))
+        found.append(Lesson(decision.text, outcome.master, -1.0, task, outcome.at_ms))
         if outcome.correct_master is not None:
-            found.append(Lesson(decision.text, outcome.correct_master, 1.0, outcome.at_ms))
+            found.append(Lesson(decision.text, outcome.correct_master, 1.0, task, outcome.at_ms))
     known = set(masters.names)
     kept = [lesson for lesson in found if lesson.label in known and lesson.evidence]
     return sorted(kept, key=lambda lesson: lesson.at_ms or 0)
@@ -92,7 +95,30 @@ def written_lessons(seeds: Sequence[Example], masters: Masters, weighing: Weighi
     ]
     known = set(masters.names)
     said = [(seed.text, seed.label) for seed in seeds if seed.label in known]
-    return [Lesson(text, label, weighing.written) for text, label in dict.fromkeys(own + said)]
+    return [
+        Lesson(text, label, weighing.written, -1 - number)
+        for number, (text, label) in enumerate(dict.fromkeys(own + said))
+    ]
+
+
+def votes_of(
+    lessons: Sequence[Lesson], labels: Sequence[str], encoder: Encoder, now_ms: int
+) -> Votes:
+    """Lay lessons out as votes.
+
+    Args:
+        lessons: what is known; at least one.
+        labels: all labels that occur in it; their positions are the votes' labels.
+        encoder: whose embeddings say what is a neighbour.
+        now_ms: milliseconds since 1970, from which ages count.
+    """
+    return Votes(
+        encoder.encode([lesson.text for lesson in lessons]),
+        np.array([labels.index(lesson.label) for lesson in lessons], np.intp),
+        np.array([lesson.evidence for lesson in lessons]),
+        np.array([_age_days(lesson, now_ms) for lesson in lessons]),
+        np.array([lesson.task for lesson in lessons], np.intp),
+    )
 
 
 def weigh(
@@ -114,12 +140,7 @@ def weigh(
         Examples of one weight above 0 each, a pair of text and label once.
     """
     labels = sorted({lesson.label for lesson in lessons})
-    votes = Votes(
-        encoder.encode([lesson.text for lesson in lessons]),
-        np.array([labels.index(lesson.label) for lesson in lessons], np.intp),
-        np.array([lesson.evidence for lesson in lessons]),
-        np.array([_age_days(lesson, now_ms) for lesson in lessons]),
-    )
+    votes = votes_of(lessons, labels, encoder, now_ms)
     shares = support(votes, votes.embeddings, weighing.trust)
     best = shares.argmax(axis=1)
     most = shares.max(axis=1)

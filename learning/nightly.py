@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,12 +23,13 @@ from learning.gate import (
     GateSettings,
     Judgement,
     Verdict,
-    compare,
     held_back,
     judge,
     refusal,
 )
+from learning.comparison import Trial, choices, compare, expected_rewards, scored
 from learning.material import Lesson, Weighing, lessons_of, weigh, written_lessons
+from learning.risk import Change, recompute
 from learning.train import TrainSettings, fingerprint, train
 from registry.opening import open_model
 from vectors.disk import locked
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from registry.registry import Registry
     from router.masters import Masters
     from router.neural import NeuralModel
-    from router.rules import Rules, RuleScore
+    from router.rules import Rules
     from vectors.types import Encoder
 
 _FOLDER, _ROUNDS = "rounds", "rounds.jsonl"
@@ -66,7 +67,8 @@ class Round(Struct, frozen=True, kw_only=True):
         examples: how many there were to train on, after weighing.
         comparison: candidate, champion and rules on what was held back.
         thresholds: certainty per master below which the new model abstains.
-        previous_thresholds: the champion's; going back to it brings them back.
+        threshold_changes: which of them the latest outcomes moved, and why.
+        previous_thresholds: the champion's; a rollback to it brings them back.
         seconds: how long the round took.
     """
 
@@ -82,16 +84,23 @@ class Round(Struct, frozen=True, kw_only=True):
     examples: int = 0
     comparison: Comparison | None = None
     thresholds: dict[str, float] = {}
+    threshold_changes: list[Change] = []
     previous_thresholds: dict[str, float] = {}
     seconds: float = 0.0
 
 
 class RoundSettings(Struct, frozen=True, kw_only=True):
-    """How a round is run."""
+    """How a round is run.
+
+    Attributes:
+        risk: share of a master's tasks that may be followed and wrong before the model abstains;
+            never less than what the rules, which decide then, get wrong themselves.
+    """
 
     gate: GateSettings = GateSettings()
     weighing: Weighing = Weighing()
     training: TrainSettings = TrainSettings()
+    risk: float = 0.1
 
 
 def _silent(_step: str, _done: int, _total: int) -> None:
@@ -163,9 +172,10 @@ class _Night:
     def __init__(self, workshop: Workshop) -> None:
         self._shop = workshop
         self._at = workshop.now()
-        weighing = workshop.settings.weighing
-        self._written = written_lessons(workshop.seeds, workshop.masters, weighing)
-        self._heard = lessons_of(workshop.reported(), workshop.masters)
+        settings, masters = workshop.settings, workshop.masters
+        self._written = written_lessons(workshop.seeds, masters, settings.weighing)
+        self._reported = sorted(workshop.reported(), key=lambda each: each.outcome.at_ms)
+        self._heard = lessons_of(self._reported, masters)
         self._fingerprint = fingerprint(
             [
                 Example(each.text, each.label, each.evidence)
@@ -176,41 +186,45 @@ class _Night:
         self._rounds = read_rounds(workshop.registry)
         known = {each.version: each.known_until_ms for each in self._rounds if each.version}
         since = known.get(self._serving, -1) if self._serving else -1
-        self._new = np.array([(each.at_ms or 0) > since for each in self._heard], np.bool_)
+        self._new = np.array([each.outcome.at_ms > since for each in self._reported], np.bool_)
 
     def round(self, *, dry_run: bool) -> Round:
-        reason = self._refusal()
+        """Go through the steps, as far as there is reason to."""
+        settings = self._shop.settings
+        latest = next((each for each in reversed(self._rounds) if each.version), None)
+        reason = refusal(
+            outcomes=len(self._reported),
+            new=int(self._new.sum()),
+            fingerprint=self._fingerprint,
+            seen=latest.fingerprint if latest else None,
+            settings=settings.gate,
+        )
         if reason is not None:
             return self._ended(Judgement("refused", reason))
         champion = self._champion()
-        comparison = self._compare(champion)
-        judgement = judge(comparison, self._shop.settings.gate)
+        later = held_back(self._new, settings.gate.held_back)
+        trial = self._trial(champion, later)
+        judgement = judge(trial.comparison, settings.gate)
         if judgement.verdict == "refused" or dry_run:
-            return self._ended(judgement, comparison=comparison)
+            return self._ended(judgement, comparison=trial.comparison)
         # What is judged is the recipe. What is registered learned from the latest, too.
         trained = self._train(self._heard, self._at)
-        registry = self._shop.registry
-        with tempfile.TemporaryDirectory(dir=registry.root / _FOLDER) as drafts:
-            trained.write(Path(drafts))
-            version = registry.add(Path(drafts))
-        registry.challenge(version, who=_WHO, why=judgement.reason)
+        thresholds, changes = recompute(
+            trained.config.thresholds,
+            trial.scored,
+            target=max(settings.risk, trial.risk_of_rules),
+            labels=trained.config.labels,
+        )
+        config = msgspec.structs.replace(trained.config, thresholds=thresholds)
+        version = self._register(replace(trained, config=config), judgement.reason)
         return self._ended(
             judgement,
             version=version,
-            comparison=comparison,
-            examples=trained.config.trained_on,
-            thresholds=trained.config.thresholds,
+            comparison=trial.comparison,
+            examples=config.trained_on,
+            thresholds=thresholds,
+            threshold_changes=changes,
             previous_thresholds=champion.config.thresholds if champion else {},
-        )
-
-    def _refusal(self) -> str | None:
-        trained = [each for each in self._rounds if each.version]
-        return refusal(
-            outcomes=len(self._heard),
-            new=int(self._new.sum()),
-            fingerprint=self._fingerprint,
-            seen=trained[-1].fingerprint if trained else None,
-            settings=self._shop.settings.gate,
         )
 
     def _champion(self) -> NeuralModel | None:
@@ -219,45 +233,62 @@ class _Night:
             folder = self._shop.registry.path(self._serving)
         return None if folder is None else open_model(folder)
 
-    def _compare(self, champion: NeuralModel | None) -> Comparison:
-        """Measure what training brings: on part of what is known, judged by what came later."""
+    def _trial(self, champion: NeuralModel | None, later: NDArray[np.bool_]) -> Trial:
+        """Measure what training brings: on what is known but for the last, judged by that."""
         shop = self._shop
-        later = held_back(self._new, shop.settings.gate.held_back)
-        known = [each for each, back in zip(self._heard, later, strict=True) if not back]
-        asked = [
-            each
-            for each, back in zip(self._heard, later, strict=True)
-            if back and each.evidence > 0
-        ]
+        known = [each for each in self._heard if not later[each.task]]
         candidate = self._train(known, _moment(known[-1])).model()
-        texts = [each.text for each in asked]
-        labels = np.array([each.label for each in asked], object)
+        names = shop.masters.names
+        asked = [
+            number
+            for number in np.flatnonzero(later).tolist()
+            if self._reported[number].decision.selected_master in names
+        ]
+        reported = [self._reported[number] for number in asked]
+        texts = [each.decision.text for each in reported]
         rules = [shop.rules.score(text) for text in texts]
+        expected = expected_rewards(
+            asked,
+            texts,
+            names,
+            [*self._written, *self._heard],
+            shop.encoder,
+            shop.settings.weighing.trust,
+        )
         embeddings = shop.encoder.encode(texts)
-        by_rules = np.array([each.selected for each in rules], object)
-        by_candidate = _choices(candidate, texts, embeddings, rules)
-        by_champion = by_rules if champion is None else _choices(champion, texts, embeddings, rules)
-        return compare(
-            by_candidate == labels, by_champion == labels, by_rules == labels, shop.settings.gate
+        return Trial(
+            compare(
+                reported,
+                expected,
+                names,
+                candidate=choices(candidate, texts, embeddings, rules),
+                champion=choices(champion, texts, embeddings, rules),
+                rules=choices(None, texts, embeddings, rules),
+            ),
+            scored(candidate, reported, embeddings, rules),
         )
 
     def _train(self, heard: Sequence[Lesson], at: datetime) -> Trained:
         """Train on what was heard by some time and on what was written."""
         shop = self._shop
-        examples = weigh(
-            [*self._written, *heard],
-            shop.encoder,
-            int(at.timestamp() * 1000),
-            shop.settings.weighing,
-        )
+        lessons = [*self._written, *heard]
+        now_ms = int(at.timestamp() * 1000)
         return train(
-            examples,
+            weigh(lessons, shop.encoder, now_ms, shop.settings.weighing),
             encoder=shop.encoder,
             rules=shop.rules,
             masters=shop.masters,
             settings=shop.settings.training,
             progress=shop.progress,
         )
+
+    def _register(self, trained: Trained, why: str) -> str:
+        registry = self._shop.registry
+        with tempfile.TemporaryDirectory(dir=registry.root / _FOLDER) as draft:
+            trained.write(Path(draft))
+            version = registry.add(Path(draft))
+        registry.challenge(version, who=_WHO, why=why)
+        return version
 
     def _ended(self, judgement: Judgement, **more: Any) -> Round:  # noqa: ANN401 - fields of it
         return Round(
@@ -266,8 +297,8 @@ class _Night:
             reason=judgement.reason,
             champion=self._serving,
             fingerprint=self._fingerprint,
-            known_until_ms=max((each.at_ms or 0 for each in self._heard), default=0),
-            outcomes=len(self._heard),
+            known_until_ms=max((each.outcome.at_ms for each in self._reported), default=0),
+            outcomes=len(self._reported),
             new=int(self._new.sum()),
             **more,
         )
@@ -275,19 +306,3 @@ class _Night:
 
 def _moment(lesson: Lesson) -> datetime:
     return datetime.fromtimestamp((lesson.at_ms or 0) / 1000, UTC)
-
-
-def _choices(
-    model: NeuralModel,
-    texts: Sequence[str],
-    embeddings: NDArray[np.float32],
-    rules: Sequence[RuleScore],
-) -> NDArray[np.object_]:
-    """Return whom a model would have tasks go to: where it abstains, that is up to the rules."""
-    return np.array(
-        [
-            rule.selected if each.abstained else max(each.scores, key=each.scores.__getitem__)
-            for each, rule in zip(model.predict(texts, embeddings, rules), rules, strict=True)
-        ],
-        object,
-    )
