@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib as mpl
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from learning.evaluate import Curves
-    from learning.evaluation import Evaluation
+    from learning.evaluation import Evaluation, OutOfScope
+    from learning.selective import Roc
 
 Format = Literal["svg", "png"]
 
 MOST_LABELS = 20  # of a matrix that can still be read
+_SIZE = (5.4, 4.2)  # inches
 _INK, _GREY, _PALE = "#1f2933", "#7b8794", "#e4e7eb"
 _BLUE, _ORANGE = "#2563a8", "#c2571a"  # told apart by the colour-blind, too
 _UNDATED: dict[Format, dict[str, Any]] = {
@@ -50,29 +53,25 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def plots(evaluation: Evaluation, curves: Curves, kind: Format) -> dict[str, tuple[str, bytes]]:
+def plots(evaluation: Evaluation, curves: Curves, kind: Format) -> dict[str, bytes]:
     """Draw all there is to draw.
 
     Returns:
-        Name -> what it shows, and the file.
+        The files by name: `confusion`, `reliability`, `risk`, and `roc` if lines are out of scope.
     """
-    drawn: dict[str, tuple[str, bytes]] = {}
-
-    def add(name: str, title: str, size: tuple[float, float], draw: Callable[[Axes], None]) -> None:
-        drawn[name] = (title, _draw(draw, size, kind))
-
-    side = 2.4 + 0.42 * min(len(evaluation.confusion), MOST_LABELS)
     labels = shown_labels(evaluation)
-    add(
-        "confusion",
-        "Confusion",
-        (side + 1.6, side),
-        lambda axes: _confusion(axes, evaluation, labels),
-    )
-    add("reliability", "Reliability", (5.4, 4.4), lambda axes: _reliability(axes, curves))
-    add("risk", "Risk and coverage", (5.4, 4.4), lambda axes: _risk(axes, curves))
-    if curves.roc is not None:
-        add("roc", "In scope or not", (5.4, 4.4), lambda axes: _roc(axes, evaluation, curves))
+    side = 2.4 + 0.42 * len(labels)
+    drawn = {
+        "confusion": _draw(
+            lambda axes: _confusion(axes, evaluation, labels), (side + 1.6, side), kind
+        ),
+        "reliability": _draw(lambda axes: _reliability(axes, curves), _SIZE, kind),
+        "risk": _draw(lambda axes: _risk(axes, curves), _SIZE, kind),
+    }
+    if evaluation.out_of_scope and curves.roc:
+        drawn["roc"] = _draw(
+            partial(_roc, curve=curves.roc, found=evaluation.out_of_scope), _SIZE, kind
+        )
     return drawn
 
 
@@ -104,10 +103,12 @@ def _confusion(axes: Axes, evaluation: Evaluation, labels: list[str]) -> None:
     counts = np.array([[evaluation.confusion[row][column] for column in labels] for row in labels])
     support = np.array([evaluation.per_master[label].support for label in labels])
     shares = counts / np.maximum(support, 1)[:, None]
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1, edgecolors="white")
+    axes.invert_yaxis()
     names = [_short(label) for label in labels]
-    axes.set_xticks(range(len(labels)), names, rotation=35, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(labels)), names)
+    middles = np.arange(len(labels)) + 0.5
+    axes.set_xticks(middles, names, rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_yticks(middles, names)
     axes.set_xlabel("answer")
     axes.set_ylabel("truth")
     axes.spines[:].set_visible(False)
@@ -115,7 +116,15 @@ def _confusion(axes: Axes, evaluation: Evaluation, labels: list[str]) -> None:
     for (row, column), count in np.ndenumerate(counts):
         if count:
             colour = "white" if shares[row, column] > 0.55 else _INK  # noqa: PLR2004 - of the map
-            axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=9)
+            axes.text(
+                column + 0.5,
+                row + 0.5,
+                str(count),
+                ha="center",
+                va="center",
+                color=colour,
+                fontsize=9,
+            )
 
 
 def _reliability(axes: Axes, curves: Curves) -> None:
@@ -150,17 +159,15 @@ def _risk(axes: Axes, curves: Curves) -> None:
     axes.legend(loc="upper left")
 
 
-def _roc(axes: Axes, evaluation: Evaluation, curves: Curves) -> None:
-    if curves.roc is None or evaluation.out_of_scope is None:
-        return
+def _roc(axes: Axes, curve: Roc, found: OutOfScope) -> None:
     axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle="--", label="by chance")
     axes.plot(
-        curves.roc.false_positives,
-        curves.roc.true_positives,
+        curve.false_positives,
+        curve.true_positives,
         color=_BLUE,
-        label=f"certainty, area {evaluation.out_of_scope.auroc:.3f}",
+        label=f"certainty, area {found.auroc:.3f}",
     )
-    chosen = (1 - evaluation.out_of_scope.abstained, 1 - evaluation.out_of_scope.in_scope_abstained)
+    chosen = (1 - found.abstained, 1 - found.in_scope_abstained)
     axes.plot(*chosen, "o", color=_ORANGE, label="where it abstains")
     axes.set(xlim=(0, 1), ylim=(0, 1.02))
     axes.set(xlabel="accepted of what is out of scope", ylabel="accepted of what is in scope")

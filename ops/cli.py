@@ -10,6 +10,8 @@ from contracts.errors import CortexError
 from ops import (
     dead,
     demo_command,
+    doctor,
+    evaluate,
     export,
     index,
     master,
@@ -63,12 +65,14 @@ app.add_typer(relay.app, name="relay")
 app.command("route")(route.route)
 app.add_typer(index.app, name="index")
 app.command("search")(search.search)
+app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)
 app.command("queues")(queues.queues)
 app.add_typer(dead.app, name="dead")
 app.add_typer(rollout.app, name="rollout")
 app.add_typer(model.app, name="model")
 app.command("monitor")(monitor.monitor)
+app.command("doctor")(doctor.doctor)
 
 
 def main() -> None:
