@@ -108,7 +108,7 @@ def seal(
         files=files,
     )
     (folder / MANIFEST).write_bytes(encode_sealed(manifest))
-    for path in (*_walk(folder), folder / MANIFEST):
+    for path in _walk(folder):
         sync(path)
     for path in (*(path for path in folder.rglob("*") if path.is_dir()), folder):
         sync(path)
