@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -44,6 +45,14 @@ def terminate(process: subprocess.Popen[bytes], seconds: float = 10.0) -> int:
     """Ask a process to drain, and return its exit code."""
     process.send_signal(signal.SIGTERM)
     return process.wait(seconds)
+
+
+def free_port() -> int:
+    """Return a port of this host that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> float:

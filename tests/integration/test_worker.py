@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import os
 import signal
-import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,7 @@ from streams.master import Master
 from streams.partitions import layout, partition_of
 from streams.pump import Pump, PumpSettings
 from tests.malformed import CASES, TOLERATED
-from tests.system import RULES_ONLY, running, spawn, terminate, wait_until
+from tests.system import RULES_ONLY, free_port, running, spawn, terminate, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,13 +48,6 @@ def decisions(client: redis.Redis) -> list[dict[str, object]]:
 def drained(client: redis.Redis) -> bool:
     groups = client.xinfo_groups(KEYS.tasks) if client.exists(KEYS.tasks) else []
     return bool(groups) and groups[0]["pending"] == groups[0]["lag"] == 0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def consumers(client: redis.Redis) -> int:
