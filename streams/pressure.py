@@ -36,7 +36,7 @@ def memory_share(client: Redis) -> float:
     Raises:
         redis.RedisError: no server could be asked.
     """
-    return max(_share(server.info("memory")) for server in _servers(client))
+    return max(_share(server.info("memory")) for server in servers(client))
 
 
 class Pressure:
@@ -118,7 +118,8 @@ class Pressure:
             self.look()
 
 
-def _servers(client: Redis) -> Sequence[Redis]:
+def servers(client: Redis) -> Sequence[Redis]:
+    """Return a client of each server that takes writes: the primaries of a cluster, or the one."""
     cluster: object = client  # the same commands, by another class
     if isinstance(cluster, RedisCluster):
         nodes = cluster.get_primaries()  # type: ignore[no-untyped-call] # redis-py
