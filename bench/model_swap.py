@@ -48,9 +48,16 @@ class WrongCountError(Exception):
 
 
 class Change(NamedTuple):
-    """A change of aliases: when, by time.time(), and which champion it made, if another one."""
+    """A change of aliases.
 
-    at: float
+    Attributes:
+        begun: when it may have become visible, by time.time().
+        done: when it certainly was.
+        champion: who it made champion, if another one.
+    """
+
+    begun: float
+    done: float
     champion: str | None = None
 
 
@@ -92,15 +99,18 @@ def flow(client: Redis, rate: int) -> Iterator[list[str]]:
 
 def rounds(registry: Registry, model: Path, home: Path, count: int) -> Iterator[Change]:
     """Change what serves, `count` times three changes; yields each when it has happened."""
-    champion = registry.aliases()["champion"]
+    first = registry.aliases()["champion"]
     for number in range(1, count + 1):
         version = registry.add(variant(model, home / f"{number}", number))
+        begun = time.time()
         registry.challenge(version, who="bench")
-        yield Change(time.time())
+        yield Change(begun, time.time())
+        begun = time.time()
         registry.promote(who="bench")
-        yield Change(time.time(), version)
+        yield Change(begun, time.time(), version)
+        begun = time.time()
         registry.rollback(who="bench")
-        yield Change(time.time(), champion)
+        yield Change(begun, time.time(), first)
 
 
 def decided(client: Redis) -> list[tuple[float, Decision]]:
@@ -121,12 +131,13 @@ def await_decisions(client: Redis, count: int) -> None:
 def followed(decisions: list[tuple[float, Decision]], changes: list[Change]) -> list[float]:
     """Seconds until the last decision by another champion than the one a change made."""
     seconds = []
-    for change, until in zip(changes, [*changes[1:], Change(time.time())], strict=True):
+    ends = [each.begun for each in changes[1:]] + [time.time()]
+    for change, end in zip(changes, ends, strict=True):
         if change.champion is not None:
             others = [
-                at - change.at
+                at - change.done
                 for at, decision in decisions
-                if change.at < at < until.at and decision.model_version != change.champion
+                if change.done < at < end and decision.model_version != change.champion
             ]
             seconds.append(max(others, default=0.0))
     return seconds

@@ -24,7 +24,9 @@ def route(
 ) -> None:
     """Print the decision on TEXT, or one a line for a file. Needs no Redis.
 
-    Context is attached if there is a store at $VECTORSTORE_PATH, or in $CORTEX_DATA_DIR.
+    In treatment the champion decides: that of $MODEL_PATH or of $CORTEX_DATA_DIR/models, else the
+    packaged one. Context is attached if there is a store at $VECTORSTORE_PATH, or in
+    $CORTEX_DATA_DIR.
     """
     from ops.logs import log_to_stderr
     from ops.output import print_line, print_table

@@ -21,6 +21,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     Percentage, switches and experiment hold until `control:rollout` says otherwise.
 
     Attributes:
+        model_path: registry of models, or the folder of one; by default `models` in `data_dir`,
+            and where that names no champion the packaged model.
         partitions: how many the queue is cut into, the same for everybody; 0 is not at all.
         lease_ms: a worker silent for this long loses what it holds to another.
         max_deliveries: after this many an entry becomes a dead letter unhandled.
