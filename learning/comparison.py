@@ -12,27 +12,35 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from learning.denoise import support
 from learning.gate import Comparison
 from learning.labels import evidence, reward
 from learning.logged import Logged
-from learning.material import votes_of
 from learning.offpolicy import doubly_robust, lift
 from learning.risk import Scored
+
+Choices = list[str]
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from learning.denoise import Trust
-    from learning.material import Lesson
     from learning.records import Reported
     from router.neural import NeuralModel
     from router.rules import RuleScore
-    from vectors.types import Encoder
 
-    Choices = Sequence[str]
+
+# Of a few dozen tasks, one that was explored at 1 % would decide alone; clipped, the estimate leans
+# towards what neighbours say (Ionides 2008, "Truncated Importance Sampling").
+_HEAVIEST = 10.0
+
+
+class Routers(NamedTuple):
+    """Whom three routers would have given each of n tasks to."""
+
+    candidate: Choices
+    champion: Choices
+    rules: Choices
 
 
 class Trial(NamedTuple):
@@ -58,40 +66,13 @@ def choices(
     embeddings: NDArray[np.float32],
     rules: Sequence[RuleScore],
 ) -> list[str]:
-    """Return whom tasks would go to: where a model abstains, or is None, that is up to the rules."""
+    """Return whom tasks would go to; where a model abstains, or is None, the rules say."""
     if model is None:
         return [each.selected for each in rules]
     return [
         rule.selected if each.abstained else max(each.scores, key=each.scores.__getitem__)
         for each, rule in zip(model.predict(texts, embeddings, rules), rules, strict=True)
     ]
-
-
-def expected_rewards(
-    tasks: Sequence[int],
-    texts: Sequence[str],
-    masters: Sequence[str],
-    lessons: Sequence[Lesson],
-    encoder: Encoder,
-    trust: Trust,
-) -> NDArray[np.float64]:
-    """Estimate what each master would have earned by each task, from other tasks alone.
-
-    Args:
-        tasks: n positions in the data set.
-        texts: n descriptions.
-        masters: the columns.
-        lessons: all that is known, of these tasks too.
-        encoder: whose embeddings say what is a neighbour.
-        trust: how votes are weighed.
-
-    Returns:
-        Array of shape (n, masters), 0-1.
-    """
-    now_ms = max((each.at_ms or 0 for each in lessons), default=0)
-    votes = votes_of(lessons, masters, encoder, now_ms)
-    shares = support(votes, encoder.encode(texts), trust, np.array(tasks, np.intp))
-    return np.pad(shares, ((0, 0), (0, len(masters) - shares.shape[1])))
 
 
 def scored(
@@ -126,31 +107,24 @@ def compare(
     reported: Sequence[Reported],
     expected: NDArray[np.float64],
     masters: Sequence[str],
-    *,
-    candidate: Choices,
-    champion: Choices,
-    rules: Choices,
+    routers: Routers,
 ) -> Comparison:
     """Compare three routers on n tasks.
 
     Args:
         reported: the tasks, with what was decided and how it went.
-        expected: shape (n, masters), see `expected_rewards`.
+        expected: shape (n, masters): chance of success of each, from other tasks alone
+            (`learning.denoise.support`).
         masters: the columns.
-        candidate: whom this one would have chosen; likewise the next two.
-        champion: the router that serves.
-        rules: the rules alone.
+        routers: whom each would have chosen.
     """
-    taken = np.array([masters.index(each.decision.selected_master) for each in reported], np.intp)
     logged = Logged(
         np.array([reward(each) for each in reported]),
-        taken,
-        np.array([each.decision.propensity for each in reported]),
+        np.array([masters.index(each.decision.selected_master) for each in reported], np.intp),
+        np.maximum([each.decision.propensity for each in reported], 1 / _HEAVIEST),
     )
     certain = np.eye(len(masters))
-    chosen = [
-        certain[[masters.index(name) for name in who]] for who in (candidate, champion, rules)
-    ]
+    chosen = [certain[[masters.index(name) for name in each]] for each in routers]
     values = [doubly_robust(logged, each, expected).value for each in chosen]
     difference = lift(logged, chosen[0], chosen[1], expected)
     return Comparison(

@@ -42,11 +42,12 @@ class Votes(NamedTuple):
 
     Attributes:
         embeddings: shape (n, dim), float32, rows L2-normalised.
-        labels: shape (n,), whole numbers from 0.
+        labels: shape (n,), 0 to `count` less one.
         evidence: shape (n,); a vote's strength. Positive: the label was right; negative: it was
             wrong, as the task failed under it.
         ages: shape (n,), days.
         tasks: shape (n,), whole numbers: which task each is from.
+        count: how many labels there are.
     """
 
     embeddings: NDArray[np.float32]
@@ -54,6 +55,7 @@ class Votes(NamedTuple):
     evidence: NDArray[np.float64]
     ages: NDArray[np.float64]
     tasks: NDArray[np.intp]
+    count: int
 
 
 def trust(votes: Votes, settings: Trust) -> NDArray[np.float64]:
@@ -92,7 +94,7 @@ def support(
     Returns:
         Array of shape (m, labels), 0-1.
     """
-    count = int(votes.labels.max()) + 1
+    count = votes.count
     fading = np.maximum(0.5 ** (votes.ages / settings.half_life_days), settings.least_vote)
     strength = np.abs(votes.evidence) * fading
     speaks_for = votes.evidence > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -26,12 +27,14 @@ class Weighing(Struct, frozen=True, kw_only=True):
     Attributes:
         trust: how labels are checked against their neighbours.
         written: strength of the vote of an example that somebody wrote: any outcome outweighs it.
+        until_data: written examples of a master count half once so many outcomes speak of it.
         failed: weight of a task that failed; its label is a guess from its neighbours.
         least: examples that count less than this are left out.
     """
 
     trust: Trust = Trust()
     written: float = 0.1
+    until_data: int = 100
     failed: float = 0.5
     least: float = 0.05
 
@@ -118,6 +121,7 @@ def votes_of(
         np.array([lesson.evidence for lesson in lessons]),
         np.array([_age_days(lesson, now_ms) for lesson in lessons]),
         np.array([lesson.task for lesson in lessons], np.intp),
+        len(labels),
     )
 
 
@@ -127,6 +131,7 @@ def weigh(
     """Turn lessons into training examples, each as heavy as it can be trusted.
 
     A label is worth its support among its neighbours, relative to that of the best supported one.
+    What was written counts the less, the more outcomes speak of its master: it stands in for them.
     A task that failed gets the label that its neighbours support, at a part of the weight: often
     the failure says that another should have had it, and its neighbours say who.
 
@@ -144,12 +149,15 @@ def weigh(
     shares = support(votes, votes.embeddings, weighing.trust)
     best = shares.argmax(axis=1)
     most = shares.max(axis=1)
+    outcomes = Counter(lesson.label for lesson in lessons if lesson.at_ms is not None)
     examples: dict[tuple[str, str], Example] = {}
     for at, lesson in enumerate(lessons):
         if most[at] <= 0:
             continue
         if lesson.evidence > 0:
             label, weight = lesson.label, shares[at, votes.labels[at]] / most[at]
+            if lesson.at_ms is None:
+                weight *= weighing.until_data / (weighing.until_data + outcomes[label])
             weight *= min(
                 1.0, lesson.evidence / weighing.written if lesson.at_ms is None else lesson.evidence
             )

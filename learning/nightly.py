@@ -17,6 +17,8 @@ import numpy as np
 from msgspec import Struct
 
 from contracts.errors import TransientError
+from learning.comparison import Routers, Trial, choices, compare, scored
+from learning.denoise import support
 from learning.examples import Example
 from learning.gate import (
     Comparison,
@@ -27,8 +29,7 @@ from learning.gate import (
     judge,
     refusal,
 )
-from learning.comparison import Trial, choices, compare, expected_rewards, scored
-from learning.material import Lesson, Weighing, lessons_of, weigh, written_lessons
+from learning.material import Lesson, Weighing, lessons_of, votes_of, weigh, written_lessons
 from learning.risk import Change, recompute
 from learning.train import TrainSettings, fingerprint, train
 from registry.opening import open_model
@@ -103,8 +104,8 @@ class RoundSettings(Struct, frozen=True, kw_only=True):
     risk: float = 0.1
 
 
-def _silent(_step: str, _done: int, _total: int) -> None:
-    pass
+def silent(_step: str, _done: int, _total: int) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,7 +129,7 @@ class Workshop:
     first: Path | None = None
     settings: RoundSettings = field(default_factory=RoundSettings)
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    progress: Callable[[str, int, int], None] = _silent
+    progress: Callable[[str, int, int], None] = silent
 
 
 def run(workshop: Workshop, *, dry_run: bool = False) -> Round:
@@ -247,24 +248,16 @@ class _Night:
         reported = [self._reported[number] for number in asked]
         texts = [each.decision.text for each in reported]
         rules = [shop.rules.score(text) for text in texts]
-        expected = expected_rewards(
-            asked,
-            texts,
-            names,
-            [*self._written, *self._heard],
-            shop.encoder,
-            shop.settings.weighing.trust,
-        )
         embeddings = shop.encoder.encode(texts)
+        heard = [*self._written, *self._heard]
+        votes = votes_of(heard, names, shop.encoder, int(self._at.timestamp() * 1000))
+        trust = shop.settings.weighing.trust
+        expected = support(votes, embeddings, trust, np.array(asked, np.intp))
+        routers = Routers(
+            *(choices(model, texts, embeddings, rules) for model in (candidate, champion, None))
+        )
         return Trial(
-            compare(
-                reported,
-                expected,
-                names,
-                candidate=choices(candidate, texts, embeddings, rules),
-                champion=choices(champion, texts, embeddings, rules),
-                rules=choices(None, texts, embeddings, rules),
-            ),
+            compare(reported, expected, names, routers),
             scored(candidate, reported, embeddings, rules),
         )
 

@@ -76,7 +76,8 @@ def nightly() -> dict[str, Any]:
     Raises:
         CortexError: the round could not be run; RQ keeps the job among those that failed.
     """
-    from learning.nightly import open_workshop, run  # noqa: PLC0415 - torch loads where it runs
+    from learning.nightly import run  # noqa: PLC0415 - torch loads where it runs
+    from learning.workshop import open_workshop  # noqa: PLC0415 - likewise
 
     with open_workshop(os.environ) as workshop:
         result: dict[str, Any] = msgspec.to_builtins(run(workshop))

@@ -14,6 +14,7 @@ from ops import (
     evaluate,
     export,
     index,
+    learn,
     master,
     model,
     monitor,
@@ -58,6 +59,7 @@ app.command("demo")(demo_command.demo)
 app.command("worker")(processes.worker)
 app.command("indexer")(processes.indexer)
 app.command("learner")(processes.learner)
+app.command("learn")(learn.learn)
 app.command("watch")(processes.watch)
 app.command("submit")(submit.submit)
 app.command("master")(master.master)
