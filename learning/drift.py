@@ -1,52 +1,68 @@
 """Whether the tasks, or what becomes of them, have changed: two windows of decisions compared.
 
-Every aspect is tested with SciPy, and its p-value adjusted for the number of tests by Holm's
-method, so that a system in which nothing changes raises an alarm on at most `alpha` of its days.
-Since with enough tasks the smallest change is significant, one that is reported must also be large
-enough to matter (Wasserstein & Lazar 2016, "The ASA statement on p-values", principle 5).
-
-The tests take the decisions of a window for exchangeable. Bursts of tasks that are alike break
-that; the least effects are what keeps such days quiet.
+Every aspect is tested by permuting hours, and its p-value adjusted for the number of tests by
+Holm's method, so that a system in which nothing changes raises an alarm on at most `alpha` of its
+days. Since with enough tasks the smallest change is significant, one that is reported must also be
+large enough to matter (Wasserstein & Lazar 2016, "The ASA statement on p-values", principle 5).
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from msgspec import Struct
-from scipy import stats
+
+from learning.two_sample import (
+    Chance,
+    Grouped,
+    distance,
+    holm,
+    mean_shift,
+    new_words,
+    shares,
+    stability,
+    words,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
+    from learning.two_sample import Measured
+
     Bools = NDArray[np.bool_]
 
-_WORD = re.compile(r"[^\W\d_]{2,}")
 _SHOWN = 10  # new words
 
 
 class Window(NamedTuple):
-    """Decisions of one stretch of time; what was not measured of them is left out or empty.
+    """Decisions of one stretch of time.
 
     Attributes:
+        hours: shape (n,), the hour in which each was decided, counted from anywhere.
         texts: descriptions of the tasks.
         confidences: shape (n,), float64, 0-1.
-        masters: who each went to, n names.
-        embeddings: shape (m, dim), float32, of some of the texts.
-        fell_back: shape (k,), whether rules stepped in, of decisions in treatment.
-        context_found: shape (j,), whether there was context, of decisions for which it was sought.
+        masters: who each went to.
+        embedded: shape (m,), rows of the texts that are embedded.
+        embeddings: shape (m, dim), float32; None if there is no encoder.
+        treated: shape (n,), whether it was in the treatment arm.
+        fell_back: shape (n,), whether rules stepped in.
+        sought: shape (n,), whether context was sought.
+        context_found: shape (n,), whether there was any.
     """
 
+    hours: NDArray[np.int64]
     texts: Sequence[str]
     confidences: NDArray[np.float64]
     masters: Sequence[str]
+    embedded: NDArray[np.int64]
     embeddings: NDArray[np.float32] | None
+    treated: Bools
     fell_back: Bools
+    sought: Bools
     context_found: Bools
 
 
@@ -55,7 +71,8 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     Attributes:
         alpha: share of days on which a system without drift may raise an alarm.
-        least: values on either side below which an aspect is not tested.
+        least: decisions on either side below which an aspect is not tested.
+        hours: on either side in which there must have been any.
         resamples: of tests by permutation; p-values are no smaller than 1 / (resamples + 1).
         seed: of the permutations.
         mean_shift: least effect, in standard deviations. With our encoder, if every task were from
@@ -69,6 +86,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     alpha: float = 0.01
     least: int = 100
+    hours: int = 4
     resamples: int = 1_999
     seed: int = 0
     mean_shift: float = 0.1
@@ -76,13 +94,6 @@ class Settings(Struct, frozen=True, kw_only=True):
     confidence: float = 0.1
     masters: float = 0.1
     share: float = 0.05
-
-
-class Measured(NamedTuple):
-    """Result of one test; `p_value` is not adjusted."""
-
-    p_value: float
-    effect: float
 
 
 class Aspect(Struct, frozen=True, kw_only=True):
@@ -133,12 +144,12 @@ def compare(reference: Window, current: Window, settings: Settings) -> Report:
     tested: list[tuple[_Test, Measured]] = []
     untested: list[str] = []
     for test in _tests(settings):
-        sides = (test.take(reference), test.take(current))
-        if any(side is None or len(side) < settings.least for side in sides):
-            untested.append(test.name)
+        sides = test.take(reference), test.take(current)
+        if all(_suffices(side, settings) for side in sides):
+            chance = Chance(settings.resamples, np.random.default_rng(settings.seed))
+            tested.append((test, test.run(*sides, chance)))
         else:
-            rng = np.random.default_rng(settings.seed)
-            tested.append((test, test.run(*sides, settings.resamples, rng)))
+            untested.append(test.name)
     adjusted = holm([measured.p_value for _, measured in tested])
     return Report(
         reference=len(reference.texts),
@@ -164,186 +175,69 @@ class _Test(NamedTuple):
     name: str
     measure: str
     least: float
-    take: Callable[[Window], Sequence[object] | NDArray[np.generic] | None]
-    run: Callable[..., Measured]
+    take: Callable[[Window], Grouped]
+    run: Callable[[Grouped, Grouped, Chance], Measured]
 
 
 def _tests(settings: Settings) -> tuple[_Test, ...]:
+    distance_of_means = "distance of mean embeddings in standard deviations"
     share = "difference of shares"
     return (
-        _Test(
-            "inputs",
-            "distance of mean embeddings in standard deviations",
-            settings.mean_shift,
-            lambda window: window.embeddings,
-            mean_shift,
-        ),
+        _Test("inputs", distance_of_means, settings.mean_shift, _embeddings, mean_shift),
         _Test(
             "new-words",
             "rise of the share of new words",
             settings.new_words,
-            lambda window: window.texts,
+            lambda window: Grouped(window.texts, window.hours),
             new_words,
         ),
         _Test(
             "confidence",
             "Kolmogorov-Smirnov distance",
             settings.confidence,
-            lambda window: window.confidences,
-            lambda before, after, *_: distance(before, after),
+            lambda window: Grouped(window.confidences, window.hours),
+            distance,
         ),
         _Test(
             "masters",
             "population stability index",
             settings.masters,
-            lambda window: window.masters,
+            lambda window: Grouped(window.masters, window.hours),
             stability,
         ),
         _Test(
             "fallbacks",
             share,
             settings.share,
-            lambda window: window.fell_back,
-            lambda before, after, *_: shares(before, after),
+            lambda window: _of(window.treated, window.fell_back, window.hours),
+            shares,
         ),
         _Test(
             "context",
             share,
             settings.share,
-            lambda window: window.context_found,
-            lambda before, after, *_: shares(before, after),
+            lambda window: _of(window.sought, window.context_found, window.hours),
+            shares,
         ),
     )
 
 
-def mean_shift(
-    before: NDArray[np.float32],
-    after: NDArray[np.float32],
-    resamples: int,
-    rng: np.random.Generator,
-) -> Measured:
-    """Compare the means of embeddings by permutation.
-
-    The squared distance of the means is the maximum mean discrepancy with a linear kernel (Gretton
-    et al. 2012, "A kernel two-sample test"). What it is by chance alone, its mean over the
-    permutations, is taken off; its root by that of the pooled variance is Cohen's d in many
-    dimensions.
-
-    Args:
-        before: shape (n, dim), n >= 2.
-        after: shape (m, dim), m >= 2.
-        resamples: permutations.
-        rng: draws them.
-    """
-    pooled = np.concatenate([before, after])
-    total, n, m = pooled.sum(axis=0), len(before), len(after)
-
-    def squared(first: NDArray[np.int64], _second: object, axis: int) -> NDArray[np.float64]:
-        first = np.atleast_2d(np.moveaxis(first, axis, -1))
-        member = np.zeros((len(first), n + m), np.float32)
-        np.put_along_axis(member, first.astype(np.int64), 1.0, axis=-1)
-        sums = member @ pooled
-        apart = sums / n - (total - sums) / m
-        found: NDArray[np.float64] = np.square(apart).sum(axis=-1).astype(np.float64)
-        return found if len(found) > 1 else found[0]
-
-    rows = np.arange(n + m)
-    result = stats.permutation_test(
-        (rows[:n], rows[n:]),
-        squared,
-        vectorized=True,
-        n_resamples=resamples,
-        batch=256,
-        alternative="greater",
-        rng=rng,
-    )
-    by_chance = float(np.mean(result.null_distribution))
-    variance = float((before.var(axis=0).sum() * n + after.var(axis=0).sum() * m) / (n + m))
-    excess = max(0.0, float(result.statistic) - by_chance)
-    return Measured(float(result.pvalue), float(np.sqrt(excess / variance)) if variance else 0.0)
+def _embeddings(window: Window) -> Grouped:
+    if window.embeddings is None:
+        return Grouped((), np.empty(0, np.int64))
+    return Grouped(window.embeddings, window.hours[window.embedded])
 
 
-def new_words(
-    before: Sequence[str], after: Sequence[str], resamples: int, rng: np.random.Generator
-) -> Measured:
-    """Compare how many words of a text are new, by Welch's t under permutation.
-
-    Half of the earlier texts give the vocabulary. Against the other half, for which it is as
-    unfamiliar as for any text, the later ones are tested: new words come every day. Permuting the
-    studentised statistic is right for unequal variances too (Janssen 1997, "Studentized permutation
-    tests for non-i.i.d. hypotheses").
-    """
-    order = rng.permutation(len(before))
-    half = len(before) // 2
-    known = {word for row in order[:half] for word in _words(before[row])}
-    held = _unknown_shares((before[row] for row in order[half:]), known)
-    found = _unknown_shares(after, known)
-    method = stats.PermutationMethod(n_resamples=resamples, batch=256, rng=rng)
-    if np.ptp(np.concatenate([held, found])) == 0:
-        return Measured(1.0, 0.0)
-    result = stats.ttest_ind(found, held, equal_var=False, alternative="greater", method=method)
-    return Measured(float(result.pvalue), max(0.0, float(found.mean() - held.mean())))
+def _of(which: Bools, rows: Bools, hours: NDArray[np.int64]) -> Grouped:
+    return Grouped(rows[which], hours[which])
 
 
-def distance(before: NDArray[np.float64], after: NDArray[np.float64]) -> Measured:
-    """Compare two distributions by Kolmogorov and Smirnov; with ties it errs on the quiet side."""
-    result = stats.ks_2samp(before, after)
-    return Measured(float(result.pvalue), float(result.statistic))
-
-
-def stability(
-    before: Sequence[str], after: Sequence[str], resamples: int, rng: np.random.Generator
-) -> Measured:
-    """Compare categories by Pearson's chi-square, by simulation, so that rare ones may be there.
-
-    The effect is the population stability index, sum of (q - p) ln(q / p), with half a count more
-    everywhere (Krichevsky & Trofimov 1981), so that a category which appears does not make it
-    infinite.
-    """
-    counts = Counter(before), Counter(after)
-    names = sorted(counts[0].keys() | counts[1].keys())
-    if len(names) == 1:
-        return Measured(1.0, 0.0)
-    table = np.array([[count[name] for name in names] for count in counts])
-    method = stats.MonteCarloMethod(n_resamples=resamples, rvs=None, rng=rng)
-    result = stats.chi2_contingency(table, correction=False, method=method)
-    p, q = (table + 0.5) / (table + 0.5).sum(axis=1, keepdims=True)
-    return Measured(float(result.pvalue), float(np.sum((q - p) * np.log(q / p))))
-
-
-def shares(before: Bools, after: Bools) -> Measured:
-    """Compare two shares by Fisher's exact test."""
-    table = [[int(side.sum()), int((~side).sum())] for side in (before, after)]
-    result = stats.fisher_exact(table)
-    return Measured(float(result.pvalue), abs(float(after.mean() - before.mean())))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust p-values so that the chance of any false alarm among them is bounded.
-
-    Holm 1979, "A simple sequentially rejective multiple test procedure": the smallest times n, the
-    next times n - 1 and so on, never falling. It needs no independence of the tests.
-    """
-    order = np.argsort(p_values)
-    factors = np.arange(len(p_values), 0, -1)
-    raised = np.maximum.accumulate(np.asarray(p_values)[order] * factors)
-    adjusted = np.empty(len(p_values))
-    adjusted[order] = np.minimum(raised, 1.0)
-    return [float(each) for each in adjusted]
-
-
-def _words(text: str) -> list[str]:
-    return _WORD.findall(text.casefold())
-
-
-def _unknown_shares(texts: Iterable[str], known: Collection[str]) -> NDArray[np.float64]:
-    """Share of unknown words per text, for texts that have words."""
-    split = [words for text in texts if (words := _words(text))]
-    return np.array([sum(word not in known for word in words) / len(words) for words in split])
+def _suffices(side: Grouped, settings: Settings) -> bool:
+    return len(side.rows) >= settings.least and len(np.unique(side.blocks)) >= settings.hours
 
 
 def _news(before: Iterable[str], after: Iterable[str]) -> dict[str, int]:
-    known = {word for text in before for word in _words(text)}
-    found = Counter(word for text in after for word in {*_words(text)} - known)
+    known = {word for text in before for word in words(text)}
+    found = Counter(word for text in after for word in {*words(text)} - known)
     ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
     return {word: count for word, count in ordered[:_SHOWN] if count > 1}

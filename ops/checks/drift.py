@@ -42,9 +42,7 @@ def drift(ground: Ground) -> Iterator[Finding]:
         )
         return
     embed = _embedder(ground)
-    report = compare(
-        window(before.decisions, embed, rng), window(after.decisions, embed, rng), settings
-    )
+    report = compare(window(before, embed), window(after, embed), settings)
     ours = changed_by_us(before.decisions, after.decisions)
     yield from _say(report, ours, complete=before.complete and after.complete)
 

@@ -45,10 +45,12 @@ class Sample(NamedTuple):
     """Decisions of one stretch of time.
 
     Attributes:
+        hours: shape (n,), int64, hours between its beginning and each decision.
         complete: False if there were more.
     """
 
     decisions: list[Decided]
+    hours: NDArray[np.int64]
     complete: bool
 
 
@@ -75,32 +77,41 @@ def sample(
     """
     most = max(1, _PER_HOUR // len(parts))
     decoder = msgspec.json.Decoder(Decided)
-    pages = [page for keys in parts for page in _pages(client, keys, int(start_ms), hours, most)]
-    found = [decision for page in pages for decision in _decoded(decoder, page)]
+    found: list[tuple[int, Decided]] = []
+    complete = True
+    for keys in parts:
+        for hour, page in enumerate(_pages(client, keys, int(start_ms), hours, most)):
+            found += [(hour, decision) for decision in _decoded(decoder, page)]
+            complete = complete and len(page) < most
     kept = [found[index] for index in rng.permutation(len(found))[:_MOST]]
-    whole = len(found) <= _MOST and all(len(page) < most for page in pages)
-    return Sample(kept, complete=whole)
+    return Sample(
+        [decision for _, decision in kept],
+        np.array([hour for hour, _ in kept], np.int64),
+        complete and len(kept) == len(found),
+    )
 
 
-def window(decisions: Sequence[Decided], embed: Embed | None, rng: np.random.Generator) -> Window:
-    """Arrange decisions for comparison.
+def window(sample: Sample, embed: Embed | None) -> Window:
+    """Arrange decisions, which are in random order, for comparison.
 
     Args:
-        decisions: of one stretch of time.
+        sample: of one stretch of time.
         embed: texts to an array of shape (n, dim), float32; None leaves embeddings out.
-        rng: draws the texts that are embedded, where there are too many.
     """
+    decisions = sample.decisions
     texts = [each.description for each in decisions]
-    some = rng.permutation(len(texts))[:_EMBEDDED]
-    treated = [each for each in decisions if each.ab_test_group == "treatment"]
-    sought = [each for each in decisions if each.context_status != "disabled"]
+    some = texts[:_EMBEDDED]
     return Window(
+        hours=sample.hours,
         texts=texts,
         confidences=np.array([each.confidence for each in decisions], np.float64),
         masters=[each.selected_master for each in decisions],
-        embeddings=embed([texts[index] for index in some]) if embed and texts else None,
-        fell_back=np.array([each.fallback_reason is not None for each in treated], np.bool_),
-        context_found=np.array([each.context_status == "ok" for each in sought], np.bool_),
+        embedded=np.arange(len(some)),
+        embeddings=embed(some) if embed else None,
+        treated=np.array([each.ab_test_group == "treatment" for each in decisions], np.bool_),
+        fell_back=np.array([each.fallback_reason is not None for each in decisions], np.bool_),
+        sought=np.array([each.context_status != "disabled" for each in decisions], np.bool_),
+        context_found=np.array([each.context_status == "ok" for each in decisions], np.bool_),
     )
 
 

@@ -417,25 +417,25 @@ def tasks_about(words: str, count: int) -> list[Decision]:
 
 
 def test_drift_of_the_last_day(redis_client: Redis) -> None:
-    for days in (6, 5, 4, 3, 2):
-        decide(redis_client, days * 24 * HOUR_MS, tasks_about("aa bb ccc dddd", 60))
+    for hours in range(140, 30, -5):
+        decide(redis_client, hours * HOUR_MS, tasks_about("aa bb ccc dddd", 12))
     assert verdict("drift") == "ok"
     assert look("drift")[0].detail.startswith("too little to compare: 0 decisions within a day")
-    decide(redis_client, 5 * HOUR_MS, tasks_about("aa bb ccc dddd", 150))
+    for hours in range(20, 8, -2):
+        decide(redis_client, hours * HOUR_MS, tasks_about("aa bb ccc dddd", 24))
     assert verdict("drift") == "ok"
     (quiet,) = look("drift")
-    assert quiet.detail.startswith("none: 150 decisions within a day, 300 before")
+    assert quiet.detail.startswith("none: 144 decisions within a day, 264 before")
+    assert "sample" not in quiet.detail
     assert quiet.facts
     assert quiet.facts["changed_by_operators"] == []
 
-    decide(
-        redis_client,
-        2 * HOUR_MS,
-        [
-            decision(f"n{number}", description=f"melde den vorfall {number}", model_version="new")
-            for number in range(150)
-        ],
-    )
+    news = [
+        decision(f"n{number}", description=f"melde den vorfall {number}", model_version="new")
+        for number in range(100)
+    ]
+    for hours in range(8, 0, -1):
+        decide(redis_client, hours * HOUR_MS, news)
     assert verdict("drift") == "warn"
     (found,) = look("drift")
     assert found.facts
@@ -443,3 +443,5 @@ def test_drift_of_the_last_day(redis_client: Redis) -> None:
     assert "vorfall" in found.detail
     assert found.facts["changed_by_operators"] == ["model"]
     assert "the model changed meanwhile" in str(found.remedy)
+    decide(redis_client, HOUR_MS / 2, news * 4)
+    assert "(a sample)" in look("drift")[0].detail
