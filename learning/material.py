@@ -26,6 +26,9 @@ class Weighing(Struct, frozen=True, kw_only=True):
 
     Attributes:
         trust: how labels are checked against their neighbours.
+        sharpness: power of a label's support relative to the best one's. At 1, a master that does
+            one task in three by luck keeps a third of the weight; a high one leaves only the best
+            supported, as Bahri et al. do.
         written: strength of the vote of an example that somebody wrote: any outcome outweighs it.
         until_data: written examples of a master count half once so many outcomes speak of it.
         failed: weight of a task that failed; its label is a guess from its neighbours.
@@ -33,6 +36,7 @@ class Weighing(Struct, frozen=True, kw_only=True):
     """
 
     trust: Trust = Trust()
+    sharpness: float = 3.0
     written: float = 0.1
     until_data: int = 100
     failed: float = 0.5
@@ -155,7 +159,10 @@ def weigh(
         if most[at] <= 0:
             continue
         if lesson.evidence > 0:
-            label, weight = lesson.label, shares[at, votes.labels[at]] / most[at]
+            label, weight = (
+                lesson.label,
+                (shares[at, votes.labels[at]] / most[at]) ** weighing.sharpness,
+            )
             if lesson.at_ms is None:
                 weight *= weighing.until_data / (weighing.until_data + outcomes[label])
             weight *= min(

@@ -151,8 +151,7 @@ def run(workshop: Workshop, *, dry_run: bool = False) -> Round:
             done = _Night(workshop).round(dry_run=dry_run)
             done = msgspec.structs.replace(done, seconds=round(time.perf_counter() - begun, 1))
             if not dry_run:
-                with (folder / _ROUNDS).open("ab") as log:
-                    log.write(msgspec.json.encode(done) + b"\n")
+                _write_down(folder / _ROUNDS, done)
             return done
     except BlockingIOError as error:
         raise TransientError(f"another round is running in {folder}") from error
@@ -165,6 +164,13 @@ def read_rounds(registry: Registry) -> list[Round]:
     except FileNotFoundError:
         return []
     return [msgspec.json.decode(line, type=Round) for line in lines[:-1]]
+
+
+def _write_down(path: Path, done: Round) -> None:
+    with path.open("ab+") as log:
+        log.seek(0)
+        log.truncate(log.read().rfind(b"\n") + 1)  # what a killed round left of its line
+        log.write(msgspec.json.encode(done) + b"\n")
 
 
 class _Night:

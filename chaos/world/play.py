@@ -66,7 +66,7 @@ class Scenario(Struct, frozen=True, kw_only=True):
     seed: int = 0
     drift: int | None = None
     poisoned: float = 0.0
-    exploration: float = 0.05
+    exploration: float = 0.02
 
 
 class Day(Struct, frozen=True, kw_only=True):
@@ -139,14 +139,15 @@ class Player:
         """
         days: list[Day] = []
         for number in range(self._scenario.nights + 1):
-            day = self._day(number)
+            day = self.play_day(number)
             if number < self._scenario.nights:
                 day = self._night(day)
             days.append(day)
             told(day)
         return days
 
-    def _day(self, number: int) -> Day:
+    def play_day(self, number: int) -> Day:
+        """Decide what is filed on a day, and hear what is reported."""
         drifted = number == self._scenario.drift
         if drifted:
             self._company.drift()
@@ -194,9 +195,10 @@ class Player:
         self._post = [report for report in self._post if report.day > day]
         return heard
 
-    def _night(self, day: Day) -> Day:
+    def workshop(self, day: int) -> Workshop:
+        """Return what the night after a day works with."""
         masters = Masters.parse(self._masters_text)
-        workshop = Workshop(
+        return Workshop(
             reported=self._dataset.reported,
             registry=self._registry,
             encoder=self._encoder,
@@ -205,9 +207,11 @@ class Player:
             seeds=self._seeds,
             first=self._first,
             settings=self._settings,
-            now=lambda: _BEGAN + timedelta(days=day.day, hours=19),
+            now=lambda: _BEGAN + timedelta(days=day, hours=19),
         )
-        done = run(workshop)
+
+    def _night(self, day: Day) -> Day:
+        done = run(self.workshop(day.day))
         if done.version is not None:
             self._registry.promote(done.version, who=_WHO, why=done.reason)
         return msgspec.structs.replace(

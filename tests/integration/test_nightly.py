@@ -1,0 +1,133 @@
+"""Rounds of learning on outcomes of a simulated company; encoder and registry are the real ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from chaos.world.deployment import Deployment
+from chaos.world.play import Scenario
+from contracts.errors import TransientError
+from learning.nightly import read_rounds, run
+from registry.opening import open_model
+
+if TYPE_CHECKING:
+
+    from learning.nightly import Workshop
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    return Deployment(tmp_path_factory.mktemp("deployment"))
+
+
+@pytest.fixture
+def workshop(deployment: Deployment) -> Workshop:
+    """What a night finds after one day of the company."""
+    player = deployment.player(Scenario(tasks=200))
+    player.play_day(0)
+    return player.workshop(0)
+
+
+def test_a_round_registers_a_challenger_and_writes_itself_down(workshop: Workshop) -> None:
+    steps: list[str] = []
+    done = run(
+        dataclasses.replace(workshop, progress=lambda step, _done, _total: steps.append(step))
+    )
+    assert done.verdict == "challenger"
+    assert done.version is not None
+    assert workshop.registry.aliases() == {"challenger": done.version}
+    model = open_model(workshop.registry.path(done.version), masters=workshop.masters.names)
+    assert model.labels == workshop.masters.names
+    assert model.config.thresholds == done.thresholds
+    assert done.comparison is not None
+    assert 0 < done.comparison.n < done.outcomes
+    assert read_rounds(workshop.registry) == [done]
+    assert {"embedding", "head"} <= set(steps)
+
+
+def test_a_second_round_on_the_same_data_is_refused_as_unchanged(workshop: Workshop) -> None:
+    first = run(workshop)
+    second = run(workshop)
+    assert second.verdict == "refused"
+    assert "unchanged" in second.reason
+    assert workshop.registry.aliases() == {"challenger": first.version}
+    assert [each.verdict for each in read_rounds(workshop.registry)] == ["challenger", "refused"]
+
+
+def test_a_dry_run_compares_and_leaves_no_trace(workshop: Workshop) -> None:
+    done = run(workshop, dry_run=True)
+    assert done.verdict == "challenger"
+    assert done.comparison is not None
+    assert done.version is None
+    assert workshop.registry.versions() == []
+    assert read_rounds(workshop.registry) == []
+
+
+def test_without_outcomes_it_is_refused_as_too_thin(deployment: Deployment) -> None:
+    done = run(deployment.player(Scenario()).workshop(0))
+    assert done.verdict == "refused"
+    assert done.reason.startswith("too thin: 0 outcomes")
+
+
+def test_a_candidate_that_is_plainly_worse_is_refused_and_nothing_is_registered(
+    deployment: Deployment,
+) -> None:
+    player = deployment.player(Scenario(tasks=400))
+    player.play_day(0)
+    workshop = player.workshop(0)
+    reported = sorted(workshop.reported(), key=lambda each: each.outcome.at_ms)
+
+    # What is learned from lies; what is held back is true.
+    def lying(position: int) -> bool:
+        return position < 0.69 * len(reported)
+
+    names = workshop.masters.names
+    lies = [
+        each._replace(
+            outcome=msgspec.structs.replace(
+                each.outcome,
+                outcome="rerouted",
+                correct_master=names[(names.index(each.decision.selected_master) + 1) % len(names)],
+            )
+        )
+        if lying(position)
+        else each
+        for position, each in enumerate(reported)
+    ]
+    done = run(dataclasses.replace(workshop, reported=lambda: lies))
+    assert done.verdict == "refused", done
+    assert done.reason.startswith("worse: ")
+    assert workshop.registry.versions() == []
+
+
+def test_there_is_one_round_at_a_time(workshop: Workshop) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def hold(_step: str, _done: int, _total: int) -> None:
+        begun.set()
+        assert may_end.wait(60)
+
+    first = threading.Thread(target=run, args=(dataclasses.replace(workshop, progress=hold),))
+    first.start()
+    try:
+        assert begun.wait(60)
+        with pytest.raises(TransientError, match="another round is running"):
+            run(workshop)
+    finally:
+        may_end.set()
+        first.join()
+    assert [each.verdict for each in read_rounds(workshop.registry)] == ["challenger"]
+
+
+def test_a_line_that_was_cut_short_is_no_round(workshop: Workshop) -> None:
+    run(workshop)
+    log = workshop.registry.root / "rounds" / "rounds.jsonl"
+    log.write_bytes(log.read_bytes() + b'{"at": "2026')
+    assert len(read_rounds(workshop.registry)) == 1
+    run(workshop)
+    assert [each.verdict for each in read_rounds(workshop.registry)] == ["challenger", "refused"]
