@@ -31,8 +31,8 @@ class Trust(Struct, frozen=True, kw_only=True):
         least_vote: but none less than this.
     """
 
-    neighbours: int = 20
-    width: float = 0.15
+    neighbours: int = 60
+    width: float = 0.3
     half_life_days: float = 2.0
     least_vote: float = 0.1
 

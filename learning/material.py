@@ -26,20 +26,14 @@ class Weighing(Struct, frozen=True, kw_only=True):
 
     Attributes:
         trust: how labels are checked against their neighbours.
-        sharpness: power of a label's support relative to the best one's. At 1, a master that does
-            one task in three by luck keeps a third of the weight; a high one leaves only the best
-            supported, as Bahri et al. do.
         written: strength of the vote of an example that somebody wrote: any outcome outweighs it.
         until_data: written examples of a master count half once so many outcomes speak of it.
-        failed: weight of a task that failed; its label is a guess from its neighbours.
         least: examples that count less than this are left out.
     """
 
     trust: Trust = Trust()
-    sharpness: float = 3.0
     written: float = 0.1
     until_data: int = 100
-    failed: float = 0.5
     least: float = 0.05
 
 
@@ -132,12 +126,12 @@ def votes_of(
 def weigh(
     lessons: Sequence[Lesson], encoder: Encoder, now_ms: int, weighing: Weighing
 ) -> list[Example]:
-    """Turn lessons into training examples, each as heavy as it can be trusted.
+    """Turn lessons into training examples: a text each, with the label that its neighbours support.
 
-    A label is worth its support among its neighbours, relative to that of the best supported one.
-    What was written counts the less, the more outcomes speak of its master: it stands in for them.
-    A task that failed gets the label that its neighbours support, at a part of the weight: often
-    the failure says that another should have had it, and its neighbours say who.
+    What an outcome says itself is one vote among theirs. So a lie is outvoted, a task that failed
+    gets the master that did such tasks well, and one that went well by luck does, too. The weight
+    is the label's share of all support: how sure that is. What was written counts the less, the
+    more outcomes speak of its master: it stands in for them.
 
     Args:
         lessons: what is known; at least one.
@@ -146,34 +140,22 @@ def weigh(
         weighing: how much the parts count.
 
     Returns:
-        Examples of one weight above 0 each, a pair of text and label once.
+        One example a text, with a weight of at most 1.
     """
     labels = sorted({lesson.label for lesson in lessons})
     votes = votes_of(lessons, labels, encoder, now_ms)
     shares = support(votes, votes.embeddings, weighing.trust)
-    best = shares.argmax(axis=1)
-    most = shares.max(axis=1)
     outcomes = Counter(lesson.label for lesson in lessons if lesson.at_ms is not None)
-    examples: dict[tuple[str, str], Example] = {}
-    for at, lesson in enumerate(lessons):
-        if most[at] <= 0:
+    examples: dict[str, Example] = {}
+    for lesson, share in zip(lessons, shares, strict=True):
+        if not share.any():  # all that is known is who should not have it
             continue
-        if lesson.evidence > 0:
-            label, weight = (
-                lesson.label,
-                (shares[at, votes.labels[at]] / most[at]) ** weighing.sharpness,
-            )
-            if lesson.at_ms is None:
-                weight *= weighing.until_data / (weighing.until_data + outcomes[label])
-            weight *= min(
-                1.0, lesson.evidence / weighing.written if lesson.at_ms is None else lesson.evidence
-            )
-        else:
-            label, weight = labels[best[at]], weighing.failed * most[at]
+        label = labels[share.argmax()]
+        weight = float(share.max() / share.sum())
+        if lesson.at_ms is None:
+            weight *= weighing.until_data / (weighing.until_data + outcomes[label])
         if weight >= weighing.least:
-            seen = examples.get((lesson.text, label))
-            made = Example(lesson.text, label, round(float(weight), 4))
-            examples[lesson.text, label] = max(made, seen or made, key=lambda each: each.weight)
+            examples[lesson.text] = Example(lesson.text, label, round(weight, 4))
     return [*examples.values()]
 
 
