@@ -35,6 +35,7 @@ class Trust(Struct, frozen=True, kw_only=True):
     width: float = 0.3
     half_life_days: float = 2.0
     least_vote: float = 0.1
+    rivalry: float = 1.0
 
 
 class Votes(NamedTuple):
@@ -111,7 +112,8 @@ def support(
         cell = (np.arange(len(close))[:, None], votes.labels[voters])
         np.add.at(pro, cell, weight * speaks_for[voters])
         np.add.at(contra, cell, weight * ~speaks_for[voters])
-        total = pro.sum(axis=1, keepdims=True) + contra
+        others = pro.sum(axis=1, keepdims=True) - pro
+        total = pro + contra + settings.rivalry * others
         part = shares[start : start + _BLOCK]
         np.divide(pro, total, out=part, where=total > 0)
     return shares

@@ -112,6 +112,11 @@ class Inputs:
         return Inputs(hashed, self.embeddings[rows], own, self.rules[rows])
 
     @property
+    def compared(self) -> Floats:
+        """The embeddings that likeness is measured by: the model's own, if it has them."""
+        return self.embeddings if self.own is None else self.own
+
+    @property
     def scales(self) -> Floats:
         """What each dense column is multiplied by before training, shape (dense,)."""
         embedded = self.embeddings.shape[1] + (0 if self.own is None else self.own.shape[1])

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-_STEPS = 100  # of L-BFGS; the loss stands still well before
+_STEPS = 60  # of L-BFGS; by then the loss stands still
 _HISTORY = 10
 
 
@@ -50,12 +50,13 @@ class _SparseProduct(torch.autograd.Function):
         return torch.from_numpy(transposed @ gradient.contiguous().numpy()), None, None
 
 
-def fit_head(
+def fit_head(  # noqa: PLR0913, PLR0917 - a problem, and how to solve it
     inputs: sparse.csr_matrix,
     targets: NDArray[np.intp],
     weights: Floats,
     labels: int,
     strength: float,
+    start: Head | None = None,
 ) -> Head:
     """Minimise cross-entropy plus an L2 penalty on the weights by L-BFGS.
 
@@ -66,9 +67,11 @@ def fit_head(
         labels: how many there are.
         strength: inverse of the penalty: the loss is that of scikit-learn's `LogisticRegression`
             with `C` of this value.
+        start: weights to begin with; those of another strength save steps.
     """
-    matrix = torch.zeros((inputs.shape[1], labels), requires_grad=True)
-    bias = torch.zeros(labels, requires_grad=True)
+    start = start or Head(np.zeros((inputs.shape[1], labels), np.float32), np.zeros(labels, "f4"))
+    matrix = torch.tensor(start.weights, requires_grad=True)
+    bias = torch.tensor(start.bias, requires_grad=True)
     target, weight = torch.from_numpy(targets), torch.from_numpy(weights)
     transposed = inputs.T.tocsr()
     total = float(weights.sum())

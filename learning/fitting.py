@@ -1,0 +1,188 @@
+"""Fits the router's head: one over everything and one over words alone, put together as one.
+
+The two err differently, and averaging their logits is worth about a point of accuracy on sources
+neither has seen (docs/log.md). Both being linear, the average is a linear head again: it costs
+nothing when it decides.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from sklearn.cluster import KMeans
+
+from learning.calibrate import fit_temperature, log_loss
+from learning.design import Lexicon
+from learning.head import Head, fit_head, logits_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from scipy import sparse
+
+    from learning.design import Inputs
+
+    Floats = NDArray[np.float32]
+    Rows = NDArray[np.intp]
+
+STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+SHARES = tuple(round(0.1 * tenth, 1) for tenth in range(10))
+_PROTOTYPES = 512  # over all labels; comparing with them must not cost more than the head
+_PER_LABEL = 8
+
+
+class Known(NamedTuple):
+    """Examples as arrays.
+
+    Attributes:
+        inputs: what a head sees of n texts.
+        targets: shape (n,), index of each label.
+        weights: shape (n,), float32, how much each counts.
+        labels: how many labels there are.
+    """
+
+    inputs: Inputs
+    targets: Rows
+    weights: Floats
+    labels: int
+
+    def take(self, rows: Rows) -> Known:
+        """Return some of them."""
+        return Known(self.inputs.take(rows), self.targets[rows], self.weights[rows], self.labels)
+
+
+class Recipe(NamedTuple):
+    """What is chosen on held-back examples.
+
+    Attributes:
+        joint: strength (`learning.head.fit_head`) of the head over all inputs.
+        lexical: strength of the head over words and characters alone.
+        share: of the lexical head's logits in the whole, 0-1.
+    """
+
+    joint: float
+    lexical: float
+    share: float
+
+
+class Halves(NamedTuple):
+    """Logits of both heads on the same n texts, each (n, labels)."""
+
+    joint: Floats
+    lexical: Floats
+
+    def mixed(self, share: float) -> Floats:
+        """Return their weighted mean."""
+        mixed: Floats = ((1 - share) * self.joint + share * self.lexical).astype(np.float32)
+        return mixed
+
+
+class Fitted(NamedTuple):
+    """Both heads, trained on the same examples, and what else a model holds.
+
+    Attributes:
+        prototypes: shape (prototypes, dim), float32, rows of length 1.
+    """
+
+    lexicon: Lexicon
+    joint: Head
+    lexical: Head
+    prototypes: Floats
+
+    def halves(self, inputs: Inputs) -> Halves:
+        """Return the logits of both heads on other texts."""
+        matrix = inputs.matrix(self.lexicon)
+        words = matrix[:, : len(self.lexicon.keys)]
+        return Halves(logits_of(self.joint, matrix), logits_of(self.lexical, words))
+
+    def similarity(self, inputs: Inputs) -> Floats:
+        """Return the cosine of each text to the nearest prototype, shape (n,)."""
+        nearest: Floats = (inputs.compared @ self.prototypes.T).max(1, initial=-1.0)
+        return nearest
+
+    def tensors(self, share: float, scales: Floats) -> dict[str, NDArray[np.generic]]:
+        """Put both together, as `router.neural.NeuralModel.build` wants them."""
+        words, dense = np.split(self.joint.weights, [len(self.lexicon.keys)])
+        words = (1 - share) * words + share * self.lexical.weights
+        bias = (1 - share) * self.joint.bias + share * self.lexical.bias
+        return {
+            "keys": self.lexicon.keys,
+            "idf": self.lexicon.idf,
+            "lexical": words.astype(np.float16),
+            "dense": (dense * scales[:, None] * (1 - share)).astype(np.float32),
+            "bias": bias.astype(np.float32),
+            "prototypes": self.prototypes,
+        }
+
+
+def fit(known: Known, joint: float, lexical: float) -> Fitted:
+    """Train both heads with given strengths."""
+    lexicon, matrix = _matrix(known.inputs)
+    words = matrix[:, : len(lexicon.keys)]
+    targets = (known.targets, known.weights, known.labels)
+    return Fitted(
+        lexicon,
+        fit_head(matrix, *targets, joint),
+        fit_head(words, *targets, lexical),
+        _prototypes(known),
+    )
+
+
+def choose_strengths(learned: Known, held: Known) -> tuple[float, float]:
+    """Return the strengths of least log loss on held-back examples: joint and lexical."""
+    lexicon, matrix = _matrix(learned.inputs)
+    tried = held.inputs.matrix(lexicon)
+    words = len(lexicon.keys)
+    return (
+        _best_strength(learned, matrix, held, tried),
+        _best_strength(learned, matrix[:, :words], held, tried[:, :words]),
+    )
+
+
+def choose_share(halves: Sequence[Halves], held: Sequence[Known]) -> float:
+    """Return the share of the lexical head with the least log loss on held-back examples."""
+    targets = np.concatenate([each.targets for each in held])
+    weights = np.concatenate([each.weights for each in held])
+
+    def loss(share: float) -> float:
+        logits = np.concatenate([each.mixed(share) for each in halves])
+        temperature = fit_temperature(logits, targets, weights)
+        return log_loss(logits, targets, weights, temperature)
+
+    return min(SHARES, key=loss)
+
+
+def _best_strength(
+    learned: Known, matrix: sparse.csr_matrix, held: Known, tried: sparse.csr_matrix
+) -> float:
+    """Go from strong to weak regularisation for as long as it helps."""
+    best, least, head = STRENGTHS[0], np.inf, None
+    for strength in STRENGTHS:
+        head = fit_head(matrix, learned.targets, learned.weights, learned.labels, strength, head)
+        scored = (logits_of(head, tried), held.targets, held.weights)
+        loss = log_loss(*scored, fit_temperature(*scored))
+        if loss > least:
+            break
+        best, least = strength, loss
+    return best
+
+
+def _matrix(inputs: Inputs) -> tuple[Lexicon, sparse.csr_matrix]:
+    lexicon = Lexicon.of(inputs.hashed)
+    return lexicon, inputs.matrix(lexicon)
+
+
+def _prototypes(known: Known) -> Floats:
+    """Centres of the texts of each label (k-means), scaled to length 1."""
+    per_label = max(1, min(_PER_LABEL, _PROTOTYPES // known.labels))
+    compared = known.inputs.compared
+    centres = [
+        KMeans(min(per_label, len(of_label)), n_init=1, random_state=0).fit(of_label)
+        for label in range(known.labels)
+        if len(of_label := compared[known.targets == label])
+    ]
+    found = np.concatenate([each.cluster_centers_ for each in centres])
+    unit: Floats = (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
+    return unit
