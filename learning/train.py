@@ -78,20 +78,23 @@ def train(  # noqa: PLR0913 - what it learns from, and how
     encoder: Encoder,
     rules: Rules | None,
     masters: Masters | None,
+    background: Sequence[Example] = (),
     settings: TrainSettings | None = None,
     progress: Progress = _silent,
 ) -> Trained:
     """Train a model.
 
-    Where every label is a master, all masters are labels, each master's description and examples
-    are learned from too, and what the rules say is an input. Examples labelled `oos` are of no
-    label: they show where to abstain, and are not learned as a class of their own.
+    Where every label is a master, all masters are labels, the background and each master's own
+    description and examples are learned from too, and what the rules say is an input. Examples
+    labelled `oos` are of no label: they show where to abstain, and are not learned as a class.
 
     Args:
         examples: at least two labels, each with two examples.
         encoder: embeds texts; the same one must serve the model later.
         rules: what the rules say; None to do without.
         masters: who could be meant by the labels; None if they are something else.
+        background: further examples to learn from, by which nothing is judged: they are not of
+            the kind that will be asked about.
         settings: how.
         progress: told what is being done, how far, of how much.
 
@@ -102,15 +105,16 @@ def train(  # noqa: PLR0913 - what it learns from, and how
     used = [each for each in examples if each.label != NONE]
     labels = _labels(used, masters)
     routed = masters is not None and labels == masters.names
+    judged = len(used)
     if routed and masters is not None:
-        used += _own_words(masters)
+        used += [*_own_words(masters), *(each for each in background if each.label in labels)]
     _check(used, labels)
     seen = labels if routed and rules else ()
     look = partial(_look, encoder=encoder, rules=rules, seen=seen, progress=progress)
     known = _known(used, labels, look([each.text for each in used]))
     nothing = look([each.text for each in examples if each.label == NONE])
 
-    folds = [*_folds(known.targets, used, settings)]
+    folds = [*_folds(known.targets[:judged], used[:judged], len(used), settings)]
     progress("strengths", 0, 1)
     joint, lexical = choose_strengths(*map(known.take, folds[0]))
     held = []
@@ -227,16 +231,19 @@ def _known(examples: Sequence[Example], labels: tuple[str, ...], inputs: Inputs)
 
 
 def _folds(
-    targets: Rows, examples: Sequence[Example], settings: TrainSettings
+    targets: Rows, examples: Sequence[Example], rows: int, settings: TrainSettings
 ) -> Iterator[tuple[Rows, Rows]]:
-    """Yield rows to learn from and rows held back; every row is held back once."""
-    count = max(2, min(settings.folds, int(np.bincount(targets).min())))
+    """Yield rows to learn from and rows held back: each judged one once, none of the others."""
+    counts = np.bincount(targets)
+    count = max(2, min(settings.folds, int(counts[counts > 0].min())))
     sources = [each.source or f"\0{number}" for number, each in enumerate(examples)]
     named = {each.source for each in examples if each.source}
     whole = len(named) >= _SOURCES * count
     kind = StratifiedGroupKFold if whole else StratifiedKFold
     folds = kind(count, shuffle=True, random_state=settings.seed)
-    yield from folds.split(targets, targets, sources if whole else None)
+    always = np.arange(len(targets), rows)
+    for learned, held in folds.split(targets, targets, sources if whole else None):
+        yield np.concatenate([learned, always]), held
 
 
 def _hold_back(learned: Known, held: Known, nothing: Inputs, joint: float, lexical: float) -> _Held:

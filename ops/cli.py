@@ -25,6 +25,7 @@ from ops import (
     route,
     search,
     submit,
+    train,
 )
 
 app = typer.Typer(
@@ -60,6 +61,7 @@ app.command("worker")(processes.worker)
 app.command("indexer")(processes.indexer)
 app.command("learner")(processes.learner)
 app.command("learn")(learn.learn)
+app.command("train")(train.train)
 app.command("watch")(processes.watch)
 app.command("submit")(submit.submit)
 app.command("master")(master.master)
