@@ -8,13 +8,17 @@ import pytest
 from typer.main import get_command
 
 import indexer.settings
+import learning.settings
 import worker.settings
 from ops.cli import app
 
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 
 
-@pytest.mark.parametrize("kind", [worker.settings.Settings, indexer.settings.Settings])
+KINDS = [each.Settings for each in (worker.settings, indexer.settings, learning.settings)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_setting_is_named(kind: type[msgspec.Struct]) -> None:
     names = [field.encode_name for field in msgspec.structs.fields(kind)]
     assert [name for name in names if f"`{name}`" not in README] == []
