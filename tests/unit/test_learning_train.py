@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chaos.faulty import WordEncoder
+from contracts.errors import FatalError
+from learning.design import Inputs, Lexicon
+from learning.examples import NONE, Example
+from learning.fitting import fit
+from learning.train import TrainSettings, _known, _look, fingerprint, train
+from registry.opening import open_model
+from router.features import Lexical, features
+from router.masters import Masters
+from router.rules import Rules
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from learning.trained import Trained
+    from router.neural import NeuralModel
+
+MASTERS = Masters.parse(
+    'fallback = "helper"\n'
+    '[[master]]\nname = "baker"\ndescription = "Bakes bread and cakes."\nexamples = ["Knead it"]\n'
+    '[[master]]\nname = "smith"\ndescription = "Forges iron."\nexamples = ["Hammer a nail"]\n'
+    '[[master]]\nname = "helper"\ndescription = "Does the rest."\nexamples = ["Sweep the yard"]\n'
+)
+RULES = Rules.parse(
+    'temperature = 5.0\n[[rule]]\nmaster = "baker"\nweight = 9\nwords = ["bread"]\n', MASTERS
+)
+SETTINGS = TrainSettings(folds=3)
+BAKER = ("bread", "dough", "rolls", "cake", "oven", "flour", "yeast", "crust")
+SMITH = ("iron", "anvil", "horseshoe", "forge", "nails", "steel", "hammer", "blade")
+VERBS = ("prepare the", "look at the", "we need more", "who ordered", "mend the", "store the")
+ENCODER = WordEncoder()
+
+
+def lines(label: str, words: tuple[str, ...]) -> list[Example]:
+    return [Example(f"{verb} {word}", label) for word in words for verb in VERBS]
+
+
+DATA = lines("baker", BAKER) + lines("smith", SMITH) + lines("helper", ("yard", "stairs", "gate"))
+
+
+def trained(data: list[Example] = DATA) -> Trained:
+    return train(data, encoder=ENCODER, rules=RULES, masters=MASTERS, settings=SETTINGS)
+
+
+def best(model: NeuralModel, texts: list[str]) -> list[str]:
+    found = model.predict(texts, ENCODER.encode(texts), [RULES.score(each) for each in texts])
+    return [max(each.scores, key=each.scores.__getitem__) for each in found]
+
+
+def test_a_model_learns_writes_itself_and_answers_the_same_when_opened(tmp_path: Path) -> None:
+    made = trained()
+    version = made.write(tmp_path / "model")
+    opened = open_model(tmp_path / "model", masters=MASTERS.names, embedder=ENCODER.identity)
+    texts = ["bake the bread in the oven", "shape iron on the anvil", "sweep the stairs"]
+    assert opened.version == version
+    assert best(opened, texts) == ["baker", "smith", "helper"] == best(made.model(), texts)
+    assert opened.config.trained_on == len(DATA) + 6  # each master's description and example
+
+
+def test_training_repeats_itself_whatever_order_lines_come_in() -> None:
+    one, two = trained(), trained()
+    assert one.config == two.config
+    assert all(np.array_equal(one.tensors[name], two.tensors[name]) for name in one.tensors)
+    assert fingerprint(DATA) == fingerprint(DATA[::-1]) != fingerprint(DATA[1:])
+
+
+def test_a_master_without_data_takes_part_by_what_is_said_of_it() -> None:
+    without = [each for each in DATA if each.label != "helper"]
+    model = trained(without).model()
+    assert model.labels == MASTERS.names
+    assert best(model, ["Sweep the yard"]) == ["helper"]
+
+
+def test_what_the_background_says_is_learned() -> None:
+    text = "polish the chandelier"
+    more = [Example(f"{verb} chandelier", "helper") for verb in VERBS]
+    made = train(
+        DATA, encoder=ENCODER, rules=RULES, masters=MASTERS, background=more, settings=SETTINGS
+    )
+    assert best(made.model(), [text]) == ["helper"]
+    assert made.config.trained_on == len(DATA) + 6 + len(more)
+
+
+def test_labels_that_are_no_masters_are_learned_without_rules() -> None:
+    data = lines("bread", BAKER) + lines("metal", SMITH)
+    made = train(data, encoder=ENCODER, rules=RULES, masters=MASTERS, settings=SETTINGS)
+    assert made.config.labels == ("bread", "metal")
+    assert made.config.rules == ()
+    assert best(made.model(), ["more flour", "a steel blade"]) == ["bread", "metal"]
+
+
+def test_examples_of_none_show_where_to_abstain() -> None:
+    odd = ("quantum", "galaxy", "sonnet", "tax", "pension", "whale", "opera", "glacier")
+    none = [Example(f"explain {word} {other}", NONE) for word in odd for other in odd]
+    data = lines("bread", BAKER) + lines("metal", SMITH)
+    made = train(data + none, encoder=ENCODER, rules=None, masters=None, settings=SETTINGS)
+    assert NONE not in made.config.labels
+    texts = ["explain the whale opera", "who ordered more bread"]
+    found = made.model().predict(
+        texts, ENCODER.encode(texts), [RULES.score(each) for each in texts]
+    )
+    assert [each.abstained for each in found] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        ([Example("a", "one"), Example("b", "one")], "two labels"),
+        ([Example("a", "one"), Example("b", "one"), Example("c", "two")], "2 examples of 'two'"),
+        ([Example(text, label, 0.0) for text in "ab" for label in "xy"], "weight 0"),
+    ],
+)
+def test_too_little_to_learn_from_is_said(data: list[Example], reason: str) -> None:
+    with pytest.raises(FatalError, match=reason):
+        train(data, encoder=ENCODER, rules=None, masters=None)
+
+
+@given(st.lists(st.text(max_size=40), min_size=1, max_size=6))
+def test_training_and_deciding_weigh_a_text_alike(texts: list[str]) -> None:
+    learned = [each.text for each in DATA[:20]]
+    lexicon = Lexicon.of([features(text) for text in learned])
+    chance = np.random.default_rng(0)
+    weights = chance.standard_normal((len(lexicon.keys), 3)).astype(np.float32)
+    texts = [*texts, f"{texts[0]} {learned[0]}"]
+    matrix = lexicon.matrix([features(text) for text in texts])
+    found = Lexical(lexicon.keys, lexicon.idf, weights).logits(texts)
+    np.testing.assert_allclose(found, matrix @ weights, rtol=1e-3, atol=1e-4)
+
+
+def test_both_heads_together_are_the_mean_of_their_logits() -> None:
+    labels = ("baker", "smith", "helper")
+    inputs = _look(
+        [each.text for each in DATA],
+        encoder=ENCODER,
+        rules=None,
+        seen=(),
+        progress=lambda *_: None,
+    )
+    assert isinstance(inputs, Inputs)
+    known = _known(DATA, labels, inputs)
+    fitted = fit(known, 1.0, 3.0)
+    halves = fitted.halves(inputs)
+    tensors = fitted.tensors(0.25, inputs.scales)
+    lexical = Lexical(tensors["keys"], tensors["idf"], tensors["lexical"].astype(np.float32))
+    logits = lexical.logits([each.text for each in DATA])
+    logits = logits + inputs.embeddings @ tensors["dense"] + tensors["bias"]
+    np.testing.assert_allclose(logits, halves.mixed(0.25), rtol=1e-2, atol=1e-2)
