@@ -29,13 +29,16 @@ class Trust(Struct, frozen=True, kw_only=True):
         width: likeness falls by a factor e for every so much of cosine similarity.
         half_life_days: a vote so old counts half, one twice as old a quarter;
         least_vote: but none less than this.
+        rivalry: how much a success of another master speaks against a label. At 0, one lucky
+            success of anybody is a perfect record; at 1, an old success of one that fails by now
+            hides the new one of another for days.
     """
 
     neighbours: int = 60
     width: float = 0.3
-    half_life_days: float = 2.0
+    half_life_days: float = 1.5
     least_vote: float = 0.1
-    rivalry: float = 1.0
+    rivalry: float = 0.25
 
 
 class Votes(NamedTuple):
@@ -43,12 +46,12 @@ class Votes(NamedTuple):
 
     Attributes:
         embeddings: shape (n, dim), float32, rows L2-normalised.
-        labels: shape (n,), 0 to `count` less one.
+        labels: shape (n,), 0 to `classes` less one.
         evidence: shape (n,); a vote's strength. Positive: the label was right; negative: it was
             wrong, as the task failed under it.
         ages: shape (n,), days.
         tasks: shape (n,), whole numbers: which task each is from.
-        count: how many labels there are.
+        classes: how many labels there are.
     """
 
     embeddings: NDArray[np.float32]
@@ -56,21 +59,7 @@ class Votes(NamedTuple):
     evidence: NDArray[np.float64]
     ages: NDArray[np.float64]
     tasks: NDArray[np.intp]
-    count: int
-
-
-def trust(votes: Votes, settings: Trust) -> NDArray[np.float64]:
-    """Return how much to trust that each label is right.
-
-    Returns:
-        Array of shape (n,), 0-1: the support of an example's label relative to that of the label
-        that has most; 1 where no other is better supported.
-    """
-    shares = support(votes, votes.embeddings, settings)
-    own = shares[np.arange(len(shares)), votes.labels]
-    most = shares.max(axis=1)
-    relative: NDArray[np.float64] = np.divide(own, most, out=np.zeros_like(own), where=most > 0)
-    return relative
+    classes: int
 
 
 def support(
@@ -81,8 +70,8 @@ def support(
 ) -> NDArray[np.float64]:
     """Return each label's share of the votes around texts.
 
-    A label's share is what speaks for it, of all that speaks for any label or against this one:
-    an estimate of how often a task like this succeeds with that master.
+    A label's share is what speaks for it, of all that speaks for or against it: an estimate of how
+    often a task like this succeeds with that master.
 
     Args:
         votes: what is known.
@@ -95,7 +84,7 @@ def support(
     Returns:
         Array of shape (m, labels), 0-1.
     """
-    count = votes.count
+    count = votes.classes
     fading = np.maximum(0.5 ** (votes.ages / settings.half_life_days), settings.least_vote)
     strength = np.abs(votes.evidence) * fading
     speaks_for = votes.evidence > 0

@@ -96,12 +96,15 @@ class RoundSettings(Struct, frozen=True, kw_only=True):
     Attributes:
         risk: share of a master's tasks that may be followed and wrong before the model abstains;
             never less than what the rules, which decide then, get wrong themselves.
+        risk_outcomes: with fewer held-back tasks whose right master is known, the thresholds stay
+            as training chose them by cross-validation: of a few dozen, chance would choose.
     """
 
     gate: GateSettings = GateSettings()
     weighing: Weighing = Weighing()
     training: TrainSettings = TrainSettings()
     risk: float = 0.1
+    risk_outcomes: int = 200
 
 
 def silent(_step: str, _done: int, _total: int) -> None:
@@ -216,12 +219,12 @@ class _Night:
             return self._ended(judgement, comparison=trial.comparison)
         # What is judged is the recipe. What is registered learned from the latest, too.
         trained = self._train(self._heard, self._at)
-        thresholds, changes = recompute(
-            trained.config.thresholds,
-            trial.scored,
-            target=max(settings.risk, trial.risk_of_rules),
-            labels=trained.config.labels,
-        )
+        thresholds, changes = dict(trained.config.thresholds), list[Change]()
+        if len(trial.scored.labels) >= settings.risk_outcomes:
+            target = max(settings.risk, trial.risk_of_rules)
+            thresholds, changes = recompute(
+                thresholds, trial.scored, target=target, labels=trained.config.labels
+            )
         config = msgspec.structs.replace(trained.config, thresholds=thresholds)
         version = self._register(replace(trained, config=config), judgement.reason)
         return self._ended(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from chaos.world.play import Scenario
 
 # One strength and two folds: a night takes seconds, and hundreds of them are played.
-QUICK = RoundSettings(training=TrainSettings(folds=2, strengths=(3.0,)))
+QUICK = RoundSettings(training=TrainSettings(folds=2))
 
 
 class Deployment:

@@ -12,11 +12,11 @@ import pytest
 from chaos.world.deployment import Deployment
 from chaos.world.play import Scenario
 from contracts.errors import TransientError
+from learning.gate import GateSettings
 from learning.nightly import read_rounds, run
 from registry.opening import open_model
 
 if TYPE_CHECKING:
-
     from learning.nightly import Workshop
 
 
@@ -74,35 +74,32 @@ def test_without_outcomes_it_is_refused_as_too_thin(deployment: Deployment) -> N
     assert done.reason.startswith("too thin: 0 outcomes")
 
 
-def test_a_candidate_that_is_plainly_worse_is_refused_and_nothing_is_registered(
-    deployment: Deployment,
-) -> None:
-    player = deployment.player(Scenario(tasks=400))
+def test_a_candidate_that_the_gate_refuses_is_not_registered(workshop: Workshop) -> None:
+    # Nothing can be this much better than the champion.
+    gate = GateSettings(margin=-1.0)
+    settings = msgspec.structs.replace(workshop.settings, gate=gate)
+    done = run(dataclasses.replace(workshop, settings=settings))
+    assert done.verdict == "refused"
+    assert done.reason.startswith("worse: ")
+    assert done.comparison is not None
+    assert workshop.registry.versions() == []
+    assert workshop.registry.aliases() == {}
+    assert read_rounds(workshop.registry) == [done]
+
+
+def test_a_new_champion_leaves_only_later_outcomes_as_new(deployment: Deployment) -> None:
+    player = deployment.player(Scenario(tasks=200))
     player.play_day(0)
     workshop = player.workshop(0)
-    reported = sorted(workshop.reported(), key=lambda each: each.outcome.at_ms)
-
-    # What is learned from lies; what is held back is true.
-    def lying(position: int) -> bool:
-        return position < 0.69 * len(reported)
-
-    names = workshop.masters.names
-    lies = [
-        each._replace(
-            outcome=msgspec.structs.replace(
-                each.outcome,
-                outcome="rerouted",
-                correct_master=names[(names.index(each.decision.selected_master) + 1) % len(names)],
-            )
-        )
-        if lying(position)
-        else each
-        for position, each in enumerate(reported)
-    ]
-    done = run(dataclasses.replace(workshop, reported=lambda: lies))
-    assert done.verdict == "refused", done
-    assert done.reason.startswith("worse: ")
-    assert workshop.registry.versions() == []
+    first = run(workshop)
+    workshop.registry.promote(first.version, who="the test")
+    again = run(workshop, dry_run=True)
+    assert (again.champion, again.new, again.verdict) == (first.version, 0, "refused")
+    player.play_day(1)
+    later = run(player.workshop(1), dry_run=True)
+    assert later.new == later.outcomes - first.outcomes > 0
+    assert later.comparison is not None
+    assert later.comparison.n <= round(0.3 * later.new)
 
 
 def test_there_is_one_round_at_a_time(workshop: Workshop) -> None:

@@ -1,0 +1,68 @@
+"""The simulated world in short; in full: `python -m chaos.world`, whose figures are in docs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from chaos.world.company import Company, Hearsay
+from chaos.world.deployment import Deployment
+from chaos.world.play import Scenario
+from chaos.world.plot import draw, markdown
+from chaos.world.tasks import read_kinds
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MASTERS = ("development-master", "security-master", "cicd-master", "coordinator-master")
+
+
+def test_nights_of_outcomes_close_most_of_the_gap_to_the_oracle(tmp_path: Path) -> None:
+    days = Deployment(tmp_path).player(Scenario(nights=3, tasks=200)).play()
+    assert {day.verdict for day in days[:-1]} == {"challenger"}
+    gaps = [day.oracle - day.success for day in days]
+    assert gaps[0] > 0.25  # the seed model does not know this company's habits
+    assert gaps[-1] < 0.5 * gaps[0]
+    assert days[-1].success > days[-1].rules
+    plot = tmp_path / "plot.svg"
+    draw({"as it is": days}, plot)
+    assert "tasks that succeed" in plot.read_text()
+    assert markdown({"as it is": days}).count("\n") == 2 + len(days)
+
+
+def test_what_happens_depends_on_the_seed_alone() -> None:
+    def played(seed: int) -> list[object]:
+        company = Company(seed, read_kinds(), Hearsay())
+        jobs = company.jobs(3, 50)
+        return [(job, company.work(job, MASTERS[0], MASTERS, 3)) for job in jobs]
+
+    assert played(1) == played(1)
+    assert played(1) != played(2)
+
+
+@pytest.mark.parametrize("poisoned", [0.0, 0.1])
+def test_as_much_is_made_up_and_missing_as_was_said(poisoned: float) -> None:
+    company = Company(0, read_kinds(), Hearsay(poisoned=poisoned, wrong=0.0))
+    jobs = company.jobs(0, 4_000)
+    reports = [company.work(job, company.best(job.kind, MASTERS), MASTERS, 0) for job in jobs]
+    heard = [report for report in reports if report is not None]
+    assert len(heard) / len(jobs) == pytest.approx(0.85, abs=0.02)
+    skills = [company.skill(job.kind, company.best(job.kind, MASTERS)) for job in jobs]
+    truly = sum(skills) / len(skills)
+    expected = truly * (1 - poisoned) + (1 - truly) * poisoned
+    successes = sum(report.outcome.outcome == "success" for report in heard) / len(heard)
+    assert successes == pytest.approx(expected, abs=0.02)
+    late = [report.day for report in heard]
+    assert late.count(1) / len(late) == pytest.approx(0.125, abs=0.02)
+    assert late.count(2) / len(late) == pytest.approx(0.125, abs=0.02)
+
+
+def test_a_drift_brings_new_kinds_and_costs_a_master_a_skill() -> None:
+    company = Company(0, read_kinds(), Hearsay())
+    before = {job.kind.name for job in company.jobs(0, 500)}
+    deploy = next(kind for kind in company.kinds if kind.name == "deploy")
+    assert company.best(deploy, MASTERS) == "cicd-master"
+    company.drift()
+    assert {job.kind.name for job in company.jobs(0, 500)} - before == {"analytics", "assistant"}
+    assert company.best(deploy, MASTERS) == "development-master"
