@@ -137,11 +137,24 @@ def _reliability(axes: Axes, curves: Curves) -> None:
         color=_PALE,
         label="share of lines",
     )
-    axes.plot(bins.confidence, bins.accuracy, color=_BLUE, linewidth=1.5)
-    area = 20 + 180 * bins.size / bins.size.max()
-    axes.scatter(bins.confidence, bins.accuracy, s=area, color=_BLUE, alpha=0.75, label="lines")
+    # The interval of Agresti & Coull 1998, which makes sense for small bins, too.
+    shrunk = (bins.accuracy * bins.size + 2) / (bins.size + 4)
+    error = 2 * np.sqrt(shrunk * (1 - shrunk) / (bins.size + 4))
+    axes.errorbar(
+        bins.confidence,
+        bins.accuracy,
+        yerr=[
+            np.maximum(bins.accuracy - (shrunk - error), 0),
+            np.maximum(shrunk + error - bins.accuracy, 0),
+        ],
+        color=_BLUE,
+        marker="o",
+        elinewidth=1,
+        capsize=2,
+        label="lines of a bin, 95 %",
+    )
     axes.set(xlim=(0, 1.02), ylim=(0, 1.05), xlabel="confidence", ylabel="accuracy")
-    axes.legend(loc="upper left", markerscale=0.6)
+    axes.legend(loc="upper left")
 
 
 def _risk(axes: Axes, curves: Curves) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from msgspec import Struct
 
+from router.rules import RuleScore
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -24,10 +26,11 @@ if TYPE_CHECKING:
 _TERMS = 4
 _NEIGHBOURS = 3
 _BATCH = 256
+_LEAST = float(np.finfo(np.float32).tiny)  # probability
 
 
 class Term(Struct, frozen=True):
-    """A piece of a text, and by how much it favours a label over another one, in logits."""
+    """A piece of a text, and by how much it favours a label over another one, in log-odds."""
 
     term: str
     weight: float
@@ -50,6 +53,8 @@ class Wrong(Struct, frozen=True, kw_only=True):
         abstained: whether the mistake is to have abstained.
         confidence: probability of `answer`.
         probability: of `label`; 0 where the router does not know it.
+        parts: what words, embedding and rules each add to the log-odds of the answer over the label
+            (over all other labels, where the router does not know it): what is gone without them.
         for_answer: terms that favoured the answer over the label, strongest first.
         for_label: terms that favoured the label, or whatever is not the answer where the router
             does not know it.
@@ -65,6 +70,7 @@ class Wrong(Struct, frozen=True, kw_only=True):
     abstained: bool
     confidence: float
     probability: float
+    parts: dict[str, float]
     for_answer: list[Term]
     for_label: list[Term]
     rules: str | None
@@ -118,8 +124,10 @@ def explain(
         known: what to explain them with.
     """
     found = []
-    near = _neighbours([examples[line].text for line in lines], known)
-    for line, neighbours in zip(lines, near, strict=True):
+    texts = [examples[line].text for line in lines]
+    pairs = [(answers.labels[answers.chosen[line]], examples[line].label) for line in lines]
+    more = zip(lines, _parts(texts, pairs, known), _neighbours(texts, known), strict=True)
+    for line, parts, neighbours in more:
         text, label = examples[line].text, examples[line].label
         answer = answers.labels[answers.chosen[line]]
         knows = label in answers.labels
@@ -134,6 +142,7 @@ def explain(
                 abstained=bool(refused[line]),
                 confidence=float(answers.confidence[line]),
                 probability=float(of_label),
+                parts=parts,
                 for_answer=for_answer,
                 for_label=for_label,
                 rules=known.rules.score(text).selected if known.rules else None,
@@ -154,12 +163,54 @@ def _terms(
     if label in model.labels:
         other = model.explain(text, label)
         added = [(piece, one - two) for (piece, one), (_, two) in zip(added, other, strict=True)]
+    scale = model.config.temperature
+    added = [(piece, weight / scale) for piece, weight in added]
     return _strongest(added), _strongest([(piece, -weight) for piece, weight in added])
 
 
 def _strongest(added: list[tuple[str, float]]) -> list[Term]:
     favourable = sorted((each for each in added if each[1] > 0), key=lambda each: -each[1])
     return [Term(piece, round(weight, 3)) for piece, weight in favourable[:_TERMS]]
+
+
+def _parts(
+    texts: Sequence[str], pairs: Sequence[tuple[str, str]], known: Known
+) -> list[dict[str, float]]:
+    """Score each text again without its words, its embedding, and what the rules say of it."""
+    model = known.model
+    if not texts or model is None or known.encoder is None:
+        return [{} for _ in texts]
+    embedded = known.encoder.encode(texts)
+    mute = RuleScore("", 0.0, {})
+    scored = [known.rules.score(text) if known.rules else mute for text in texts]
+    without = {
+        "words": ([""] * len(texts), embedded, scored),
+        "embedding": (texts, np.zeros_like(embedded), scored),
+    }
+    if model.config.rules:
+        without["rules"] = (texts, embedded, [mute] * len(texts))
+    whole = _log_odds(model, model.probabilities(texts, embedded, scored), pairs)
+    lost = {
+        name: whole - _log_odds(model, model.probabilities(*inputs), pairs)
+        for name, inputs in without.items()
+    }
+    return [
+        {name: round(float(values[line]), 3) for name, values in lost.items()}
+        for line in range(len(texts))
+    ]
+
+
+def _log_odds(
+    model: NeuralModel, probabilities: Floats, pairs: Sequence[tuple[str, str]]
+) -> NDArray[np.float64]:
+    wide = np.maximum(probabilities.astype(np.float64), _LEAST)
+    odds = []
+    for row, (answer, label) in zip(wide, pairs, strict=True):
+        one = row[model.labels.index(answer)]
+        known = label in model.labels and label != answer
+        other = row[model.labels.index(label)] if known else max(1.0 - one, _LEAST)
+        odds.append(np.log(one / other))
+    return np.array(odds)
 
 
 def _neighbours(texts: Sequence[str], known: Known) -> list[list[Neighbour]]:

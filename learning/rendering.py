@@ -141,13 +141,13 @@ def _markdown(block: Block, file_of: Callable[[str], str]) -> str:
             lines = [[*map(_plain, columns)], rule, *([*map(_plain, row)] for row in rows)]
             return "\n".join(f"| {' | '.join(line)} |" for line in lines)
         case Picture(name, caption):
-            return f"![{_plain(caption)}](<{file_of(name)}>)\n\n{_plain(caption)}"
+            return f"![{_plain(name)}](<{file_of(name)}>)\n\n{_plain(caption)}"
         case Case(quoted, facts):
             listed = "\n".join(f"- {_plain(name)}: {_plain(fact)}" for name, fact in facts)
             return f"> {_plain(quoted)}\n\n{listed}"
 
 
-_marks = re.compile(r"([\\`*_\[\]|~#!$+=-])")
+_marks = re.compile(r"([\\`*_\[\]|~#!$]|^[-+=](?=[-+= ])|(?<=^\d)[.)])")
 
 
 def _plain(text: str) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from contracts.errors import FatalError
 from learning.plots import MOST_LABELS, plots, shown_labels
+from learning.reasons import Term
 from learning.rendering import Case, Heading, Paragraph, Picture, Table, to_html, to_markdown
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from learning.bootstrap import Interval
     from learning.evaluate import Curves, Measured
     from learning.evaluation import Evaluation
-    from learning.reasons import Term, Wrong
+    from learning.reasons import Wrong
     from learning.rendering import Block
 
 SUFFIXES = (".html", ".md")
@@ -27,7 +28,7 @@ _CAPTIONS = {
     ),
     "reliability": (
         "How often answers of a confidence are right. Below the dashed line the router is surer"
-        " than it should be. Larger points stand for more lines."
+        " than it should be. Grey: the share of lines in each bin."
     ),
     "risk": (
         "How much is wrong if only the surest lines are answered. Lower is better; a curve that"
@@ -96,7 +97,7 @@ def summary(evaluation: Evaluation) -> list[str]:
     said = [f"{right} (95 % interval {between})."]
     if rules := evaluation.baseline_rules:
         low, high = rules.accuracy_gain
-        verdict = "better than" if low > 0 else "worse than" if high < 0 else "no different from"
+        verdict = "better than" if low > 0 else "worse than" if high < 0 else "not to be told from"
         said.append(
             f"The rules alone: {_percent(rules.accuracy)}. In scope the router is {verdict} the"
             f" rules: {100 * low:+.1f} to {100 * high:+.1f} points."
@@ -207,8 +208,10 @@ def _confused(evaluation: Evaluation) -> list[Block]:
 def _wrong(evaluation: Evaluation) -> list[Block]:
     if not evaluation.wrong:
         return []
-    said = "The surest mistakes first. Terms are pieces of the text, with what they add to the"
-    said += " logit of one label over the other; embeddings and rules weigh in besides."
+    said = (
+        "The surest mistakes first. Figures are log-odds of the answer over the truth: what each"
+        " part of the input adds to them, and what the words among it add."
+    )
     return [Heading("Wrong lines, and why"), Paragraph(said), *map(_case, evaluation.wrong)]
 
 
@@ -217,12 +220,13 @@ def _case(wrong: Wrong) -> Case:
     facts = [
         ("answer", f"abstained; {answered} was the next best" if wrong.abstained else answered),
         ("truth", f"{wrong.label} ({_percent(wrong.probability)})"),
+        ("log-odds from", _terms([Term(*each) for each in wrong.parts.items()])),
         ("for the answer", _terms(wrong.for_answer)),
         ("for the truth", _terms(wrong.for_label)),
     ]
     if wrong.rules:
-        terms = f" ({', '.join(wrong.rule_terms)})" if wrong.rule_terms else " (nothing found)"
-        facts.append(("rules", wrong.rules + terms))
+        terms = ", ".join(dict.fromkeys(wrong.rule_terms)) or "nothing found"
+        facts.append(("rules", f"{wrong.rules} ({terms})"))
     facts += [
         ("similar", f"{each.label} ({each.similarity:.2f}): {_cut(each.text)}")
         for each in wrong.neighbours
