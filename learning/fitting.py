@@ -130,15 +130,21 @@ def fit(known: Known, joint: float, lexical: float) -> Fitted:
     )
 
 
-def choose_strengths(learned: Known, held: Known) -> tuple[float, float]:
-    """Return the strengths of least log loss on held-back examples: joint and lexical."""
-    lexicon, matrix = _matrix(learned.inputs)
-    tried = held.inputs.matrix(lexicon)
-    words = len(lexicon.keys)
-    return (
-        _best_strength(learned, matrix, held, tried),
-        _best_strength(learned, matrix[:, :words], held, tried[:, :words]),
-    )
+def choose_strengths(folds: Sequence[Sequence[Known]]) -> tuple[float, float]:
+    """Return the strengths of least log loss on held-back examples: joint and lexical.
+
+    Args:
+        folds: pairs of what to learn from and what is held back.
+    """
+    joint: list[_Fold] = []
+    lexical: list[_Fold] = []
+    for learned, held in folds:
+        lexicon, matrix = _matrix(learned.inputs)
+        tried = held.inputs.matrix(lexicon)
+        words = len(lexicon.keys)
+        joint.append(_Fold(learned, matrix, held, tried))
+        lexical.append(_Fold(learned, matrix[:, :words], held, tried[:, :words]))
+    return _best_strength(joint), _best_strength(lexical)
 
 
 def choose_share(halves: Sequence[Halves], held: Sequence[Known]) -> float:
@@ -154,15 +160,27 @@ def choose_share(halves: Sequence[Halves], held: Sequence[Known]) -> float:
     return min(SHARES, key=loss)
 
 
-def _best_strength(
-    learned: Known, matrix: sparse.csr_matrix, held: Known, tried: sparse.csr_matrix
-) -> float:
+class _Fold(NamedTuple):
+    learned: Known
+    matrix: sparse.csr_matrix
+    held: Known
+    tried: sparse.csr_matrix
+
+    def loss(self, strength: float, start: Head | None) -> tuple[float, Head]:
+        learned, held = self.learned, self.held
+        solved = (self.matrix, learned.targets, learned.weights, learned.labels, strength, start)
+        head = fit_head(*solved)
+        scored = (logits_of(head, self.tried), held.targets, held.weights)
+        return log_loss(*scored, fit_temperature(*scored)), head
+
+
+def _best_strength(folds: Sequence[_Fold]) -> float:
     """Go from strong to weak regularisation for as long as it helps."""
-    best, least, head = STRENGTHS[0], np.inf, None
+    best, least = STRENGTHS[0], np.inf
+    heads: list[Head | None] = [None] * len(folds)
     for strength in STRENGTHS:
-        head = fit_head(matrix, learned.targets, learned.weights, learned.labels, strength, head)
-        scored = (logits_of(head, tried), held.targets, held.weights)
-        loss = log_loss(*scored, fit_temperature(*scored))
+        tried = [each.loss(strength, head) for each, head in zip(folds, heads, strict=True)]
+        loss, heads = sum(found for found, _ in tried), [head for _, head in tried]
         if loss > least:
             break
         best, least = strength, loss

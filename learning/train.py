@@ -9,6 +9,7 @@ lines name them: what is asked of a router is texts from places it has not seen.
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 256  # texts embedded between two reports of progress
 _FEW_EACH = 2  # examples of a label, without which none could be held back
+_BACKGROUND = 0.3  # of the weight of an example; docs/log.md has what others bring
 _SOURCES = 2  # for each fold, or whole sources are not held back
 
 
@@ -107,7 +109,7 @@ def train(  # noqa: PLR0913 - what it learns from, and how
     routed = masters is not None and labels == masters.names
     judged = len(used)
     if routed and masters is not None:
-        used += [*_own_words(masters), *(each for each in background if each.label in labels)]
+        used += [*_own_words(masters), *_weighed(background, labels)]
     _check(used, labels)
     seen = labels if routed and rules else ()
     look = partial(_look, encoder=encoder, rules=rules, seen=seen, progress=progress)
@@ -116,7 +118,7 @@ def train(  # noqa: PLR0913 - what it learns from, and how
 
     folds = [*_folds(known.targets[:judged], used[:judged], len(used), settings)]
     progress("strengths", 0, 1)
-    joint, lexical = choose_strengths(*map(known.take, folds[0]))
+    joint, lexical = choose_strengths([[*map(known.take, each)] for each in folds[:2]])
     held = []
     for number, (learned, rest) in enumerate(folds):
         progress("held back", number, len(folds))
@@ -194,6 +196,17 @@ def _own_words(masters: Masters) -> list[Example]:
         Example(text=text, label=master.name, source="masters")
         for master in masters.all
         for text in (master.description, *master.examples)
+    ]
+
+
+def _weighed(background: Sequence[Example], labels: tuple[str, ...]) -> list[Example]:
+    """The background of some labels, each label counting as much as the others."""
+    of = Counter(each.label for each in background if each.label in labels)
+    mean = sum(of.values()) / max(1, len(of))
+    return [
+        msgspec.structs.replace(each, weight=_BACKGROUND * each.weight * mean / of[each.label])
+        for each in background
+        if each.label in of
     ]
 
 
