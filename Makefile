@@ -5,7 +5,7 @@ INSTALLED := $(VENV)/.installed
 # One OpenMP thread per process: several processes share the machine, and more threads slow all of them.
 export OMP_NUM_THREADS := 1
 
-.PHONY: demo test lint types imports pytest chaos soak bench bench-peers install clean
+.PHONY: demo test lint types imports pytest chaos soak bench bench-peers install seed-model clean
 
 demo: $(INSTALLED)
 	$(VENV)/bin/cortex demo
@@ -42,6 +42,10 @@ chaos: $(INSTALLED) .servers/.installed
 
 soak: $(INSTALLED)
 	$(PYTHON) -m chaos.soak --minutes 30 $(if $(SEED),--seed $(SEED))
+
+# The model that is shipped, from learning/seed/examples.jsonl; commit what it writes.
+seed-model: $(INSTALLED)
+	$(PYTHON) -m learning.seed_model
 
 # Further servers to test against, as far as they can be had.
 .servers/.installed: deploy/test-servers.sh | $(INSTALLED)

@@ -7,6 +7,7 @@ nothing when it decides.
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 SHARES = tuple(round(0.1 * tenth, 1) for tenth in range(10))
+RULES = (0.0, 0.1, 0.2, 0.4, 0.8)
 _PROTOTYPES = 512  # over all labels; comparing with them must not cost more than the head
 _PER_LABEL = 8
 
@@ -60,23 +62,29 @@ class Recipe(NamedTuple):
         joint: strength (`learning.head.fit_head`) of the head over all inputs.
         lexical: strength of the head over words and characters alone.
         share: of the lexical head's logits in the whole, 0-1.
+        rules: how often the log scores of the rules are added to the logits, on top of what the
+            joint head makes of them.
     """
 
     joint: float
     lexical: float
     share: float
+    rules: float = 0.0
 
 
 class Halves(NamedTuple):
-    """Logits of both heads on the same n texts, each (n, labels)."""
+    """Logits of both heads on the same n texts, each (n, labels), and the rules' (or (n, 0))."""
 
     joint: Floats
     lexical: Floats
+    rules: Floats
 
-    def mixed(self, share: float) -> Floats:
-        """Return their weighted mean."""
-        mixed: Floats = ((1 - share) * self.joint + share * self.lexical).astype(np.float32)
-        return mixed
+    def mixed(self, share: float, rules: float = 0.0) -> Floats:
+        """Return the weighted mean of both heads, plus the rules' log scores so many times."""
+        mixed = (1 - share) * self.joint + share * self.lexical
+        if self.rules.size:
+            mixed += rules * self.rules
+        return mixed.astype(np.float32)
 
 
 class Fitted(NamedTuple):
@@ -95,23 +103,35 @@ class Fitted(NamedTuple):
         """Return the logits of both heads on other texts."""
         matrix = inputs.matrix(self.lexicon)
         words = matrix[:, : len(self.lexicon.keys)]
-        return Halves(logits_of(self.joint, matrix), logits_of(self.lexical, words))
+        both = logits_of(self.joint, matrix), logits_of(self.lexical, words)
+        return Halves(*both, inputs.rules)
 
     def similarity(self, inputs: Inputs) -> Floats:
         """Return the cosine of each text to the nearest prototype, shape (n,)."""
         nearest: Floats = (inputs.compared @ self.prototypes.T).max(1, initial=-1.0)
         return nearest
 
-    def tensors(self, share: float, scales: Floats) -> dict[str, NDArray[np.generic]]:
-        """Put both together, as `router.neural.NeuralModel.build` wants them."""
+    def tensors(
+        self, scales: Floats, share: float, rules: float = 0.0
+    ) -> dict[str, NDArray[np.generic]]:
+        """Put all together, as `router.neural.NeuralModel.build` wants it.
+
+        Args:
+            scales: of the dense inputs it was trained on (`learning.design.Inputs.scales`).
+            share: of the lexical head.
+            rules: how often the rules' log scores are added.
+        """
         words, dense = np.split(self.joint.weights, [len(self.lexicon.keys)])
+        dense = dense * scales[:, None] * (1 - share)
+        if rules:
+            dense[-dense.shape[1] :] += rules * np.eye(dense.shape[1])
         words = (1 - share) * words + share * self.lexical.weights
         bias = (1 - share) * self.joint.bias + share * self.lexical.bias
         return {
             "keys": self.lexicon.keys,
             "idf": self.lexicon.idf,
             "lexical": words.astype(np.float16),
-            "dense": (dense * scales[:, None] * (1 - share)).astype(np.float32),
+            "dense": dense.astype(np.float32),
             "bias": bias.astype(np.float32),
             "prototypes": self.prototypes,
         }
@@ -147,17 +167,18 @@ def choose_strengths(folds: Sequence[Sequence[Known]]) -> tuple[float, float]:
     return _best_strength(joint), _best_strength(lexical)
 
 
-def choose_share(halves: Sequence[Halves], held: Sequence[Known]) -> float:
-    """Return the share of the lexical head with the least log loss on held-back examples."""
+def choose_mix(halves: Sequence[Halves], held: Sequence[Known]) -> tuple[float, float]:
+    """Return the shares of lexical head and rules with the least log loss on held-back examples."""
     targets = np.concatenate([each.targets for each in held])
     weights = np.concatenate([each.weights for each in held])
 
-    def loss(share: float) -> float:
-        logits = np.concatenate([each.mixed(share) for each in halves])
+    def loss(mix: tuple[float, float]) -> float:
+        logits = np.concatenate([each.mixed(*mix) for each in halves])
         temperature = fit_temperature(logits, targets, weights)
         return log_loss(logits, targets, weights, temperature)
 
-    return min(SHARES, key=loss)
+    rules = RULES if halves[0].rules.size else RULES[:1]
+    return min(product(SHARES, rules), key=loss)
 
 
 class _Fold(NamedTuple):

@@ -23,7 +23,7 @@ from contracts.errors import FatalError
 from learning import calibrate
 from learning.design import Inputs
 from learning.examples import NONE, Example
-from learning.fitting import Known, Recipe, choose_share, choose_strengths, fit
+from learning.fitting import Known, Recipe, choose_mix, choose_strengths, fit
 from learning.trained import Trained
 from router.neural import ModelConfig, read_logits
 
@@ -53,10 +53,15 @@ class TrainSettings(Struct, frozen=True, kw_only=True):
     Attributes:
         seed: everything random comes from it.
         folds: parts that are held back in turn.
+        recipe: if it is not to be chosen on held-back examples, which pays where those that will
+            be asked about are of another kind.
+        doubt: the temperature is this many times the one that fits the held-back examples.
     """
 
     seed: int = 0
     folds: int = 5
+    recipe: Recipe | None = None
+    doubt: float = 1.0
 
 
 class _Held(NamedTuple):
@@ -109,7 +114,9 @@ def train(  # noqa: PLR0913 - what it learns from, and how
     routed = masters is not None and labels == masters.names
     judged = len(used)
     if routed and masters is not None:
-        used += [*_own_words(masters), *_weighed(background, labels)]
+        asked = {each.text for each in used}  # learned beside it, it would be known, not judged
+        further = [each for each in background if each.text not in asked]
+        used += [*_own_words(masters), *_weighed(further, labels)]
     _check(used, labels)
     seen = labels if routed and rules else ()
     look = partial(_look, encoder=encoder, rules=rules, seen=seen, progress=progress)
@@ -118,12 +125,18 @@ def train(  # noqa: PLR0913 - what it learns from, and how
 
     folds = [*_folds(known.targets[:judged], used[:judged], len(used), settings)]
     progress("strengths", 0, 1)
-    joint, lexical = choose_strengths([[*map(known.take, each)] for each in folds[:2]])
+    joint, lexical = (
+        settings.recipe[:2]
+        if settings.recipe
+        else choose_strengths([[*map(known.take, each)] for each in folds[:2]])
+    )
     held = []
     for number, (learned, rest) in enumerate(folds):
         progress("held back", number, len(folds))
         held.append(_hold_back(known.take(learned), known.take(rest), nothing, joint, lexical))
-    share = choose_share([each.halves for each in held], [each.known for each in held])
+    recipe = settings.recipe or Recipe(
+        joint, lexical, *choose_mix([each.halves for each in held], [each.known for each in held])
+    )
     config = ModelConfig(
         labels=labels,
         embedder=encoder.identity.partition(":")[0],
@@ -132,11 +145,11 @@ def train(  # noqa: PLR0913 - what it learns from, and how
         seed=settings.seed,
         trained_on=len(used),
     )
-    config, metrics = _calibrated(config, held, share)
+    mix = (recipe.share, recipe.rules if seen else 0.0)
+    config, metrics = _calibrated(config, held, mix, settings.doubt)
     progress("head", 0, 1)
-    tensors = fit(known, joint, lexical).tensors(share, known.inputs.scales)
+    tensors = fit(known, joint, lexical).tensors(known.inputs.scales, *mix)
     progress("head", 1, 1)
-    recipe = Recipe(joint, lexical, share)
     return Trained(config, tensors, recipe._asdict() | metrics, fingerprint(examples))
 
 
@@ -147,14 +160,14 @@ def fingerprint(examples: Sequence[Example]) -> str:
 
 
 def _calibrated(
-    config: ModelConfig, held: Sequence[_Held], share: float
+    config: ModelConfig, held: Sequence[_Held], mix: tuple[float, float], doubt: float
 ) -> tuple[ModelConfig, dict[str, float]]:
     """Fit temperature, certainty and thresholds; returns them with what was measured."""
-    logits = np.concatenate([each.halves.mixed(share) for each in held])
+    logits = np.concatenate([each.halves.mixed(*mix) for each in held])
     similarity = np.concatenate([each.similarity for each in held])
     targets = np.concatenate([each.known.targets for each in held])
     weights = np.concatenate([each.known.weights for each in held])
-    temperature = calibrate.fit_temperature(logits, targets, weights)
+    temperature = doubt * calibrate.fit_temperature(logits, targets, weights)
     certainty_weights = calibrate.certainty_weights(logits, similarity, temperature)
     config = msgspec.structs.replace(config, temperature=temperature, certainty=certainty_weights)
     probabilities, certainty = read_logits(logits, similarity[:, None], config)
@@ -162,7 +175,7 @@ def _calibrated(
     right = chosen == targets
     none = np.concatenate(
         [
-            read_logits(each.none.mixed(share), each.none_similarity[:, None], config).certainty
+            read_logits(each.none.mixed(*mix), each.none_similarity[:, None], config).certainty
             for each in held
         ]
     )

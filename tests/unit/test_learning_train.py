@@ -90,6 +90,13 @@ def test_what_the_background_says_is_learned() -> None:
     assert made.config.trained_on == len(DATA) + 6 + len(more)
 
 
+def test_background_that_is_asked_about_too_is_not_learned_beside_it() -> None:
+    made = train(
+        DATA, encoder=ENCODER, rules=RULES, masters=MASTERS, background=DATA, settings=SETTINGS
+    )
+    assert made.config == trained().config
+
+
 def test_labels_that_are_no_masters_are_learned_without_rules() -> None:
     data = lines("bread", BAKER) + lines("metal", SMITH)
     made = train(data, encoder=ENCODER, rules=RULES, masters=MASTERS, settings=SETTINGS)
@@ -149,7 +156,7 @@ def test_both_heads_together_are_the_mean_of_their_logits() -> None:
     known = _known(DATA, labels, inputs)
     fitted = fit(known, 1.0, 3.0)
     halves = fitted.halves(inputs)
-    tensors = fitted.tensors(0.25, inputs.scales)
+    tensors = fitted.tensors(inputs.scales, 0.25)
     lexical = Lexical(tensors["keys"], tensors["idf"], tensors["lexical"].astype(np.float32))
     logits = lexical.logits([each.text for each in DATA])
     logits = logits + inputs.embeddings @ tensors["dense"] + tensors["bias"]
