@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from router.masters import Masters
     from vectors.types import Encoder
 
+_JUDGING = 2  # examples of a label: one to learn from while the other is held back
 _DAY_MS = 24 * 3600 * 1000
 
 
@@ -35,6 +36,18 @@ class Weighing(Struct, frozen=True, kw_only=True):
     written: float = 0.1
     until_data: int = 100
     least: float = 0.05
+
+
+class Material(NamedTuple):
+    """What a model is trained on.
+
+    Attributes:
+        heard: of outcomes; by these a model is judged and calibrated.
+        background: of what was written, and labels of which too little was heard to judge by.
+    """
+
+    heard: list[Example]
+    background: list[Example]
 
 
 class Lesson(NamedTuple):
@@ -123,9 +136,7 @@ def votes_of(
     )
 
 
-def weigh(
-    lessons: Sequence[Lesson], encoder: Encoder, now_ms: int, weighing: Weighing
-) -> list[Example]:
+def weigh(lessons: Sequence[Lesson], encoder: Encoder, now_ms: int, weighing: Weighing) -> Material:
     """Turn lessons into training examples: a text each, with the label that its neighbours support.
 
     What an outcome says itself is one vote among theirs. So a lie is outvoted, a task that failed
@@ -140,13 +151,14 @@ def weigh(
         weighing: how much the parts count.
 
     Returns:
-        One example a text, with a weight of at most 1.
+        One example a text, with a weight of at most 1, in one of the parts.
     """
     labels = sorted({lesson.label for lesson in lessons})
     votes = votes_of(lessons, labels, encoder, now_ms)
     shares = support(votes, votes.embeddings, weighing.trust)
     outcomes = Counter(lesson.label for lesson in lessons if lesson.at_ms is not None)
-    examples: dict[str, Example] = {}
+    heard: dict[str, Example] = {}
+    written: dict[str, Example] = {}
     for lesson, share in zip(lessons, shares, strict=True):
         if not share.any():  # all that is known is who should not have it
             continue
@@ -155,8 +167,14 @@ def weigh(
         if lesson.at_ms is None:
             weight *= weighing.until_data / (weighing.until_data + outcomes[label])
         if weight >= weighing.least:
-            examples[lesson.text] = Example(lesson.text, label, round(weight, 4))
-    return [*examples.values()]
+            part = written if lesson.at_ms is None else heard
+            part[lesson.text] = Example(lesson.text, label, round(weight, 4))
+    judging = Counter(each.label for each in heard.values())
+    seldom = [each for each in heard.values() if judging[each.label] < _JUDGING]
+    return Material(
+        [each for each in heard.values() if judging[each.label] >= _JUDGING],
+        [*seldom, *(each for text, each in written.items() if text not in heard)],
+    )
 
 
 def _age_days(lesson: Lesson, now_ms: int) -> float:

@@ -275,8 +275,10 @@ class _Night:
         shop = self._shop
         lessons = [*self._written, *heard]
         now_ms = int(at.timestamp() * 1000)
+        material = weigh(lessons, shop.encoder, now_ms, shop.settings.weighing)
         return train(
-            weigh(lessons, shop.encoder, now_ms, shop.settings.weighing),
+            material.heard,
+            background=material.background,
             encoder=shop.encoder,
             rules=shop.rules,
             masters=shop.masters,

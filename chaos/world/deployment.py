@@ -9,40 +9,37 @@ from typing import TYPE_CHECKING
 
 from chaos.world.play import Player
 from learning.examples import read_examples
+from learning.fitting import Recipe
 from learning.nightly import RoundSettings
-from learning.train import TrainSettings, train
-from learning.workshop import SEEDS
-from router.masters import Masters
-from router.rules import Rules
+from learning.train import TrainSettings
+from learning.workshop import PACKAGED, SEEDS
 from vectors.embedding_cache import CachedEncoder
 from vectors.encoder import open_encoder
 
 if TYPE_CHECKING:
     from chaos.world.play import Scenario
 
-# One strength and two folds: a night takes seconds, and hundreds of them are played.
-QUICK = RoundSettings(training=TrainSettings(folds=2))
+# A recipe that the choice among all comes to again and again, so that a night takes seconds.
+QUICK = RoundSettings(
+    training=TrainSettings(folds=2, recipe=Recipe(joint=30.0, lexical=100.0, share=0.5))
+)
 
 
 class Deployment:
-    """What every run starts from: our masters and rules, and a seed model of the seed examples."""
+    """What every run starts from: our masters, rules, seed examples and the model as shipped."""
 
-    def __init__(self, home: Path) -> None:
-        """Open the encoder, and train the seed model in a folder."""
+    def __init__(self, home: Path, one_in: int = 1) -> None:
+        """Open the encoder.
+
+        Args:
+            home: runs have their folders here.
+            one_in: of so many seed examples one is used, to save time.
+        """
         self._home = home
         self._masters_text = files("router").joinpath("masters.toml").read_text("utf-8")
         self._rules_text = files("router").joinpath("rules.toml").read_text("utf-8")
         self._encoder = CachedEncoder(open_encoder(), None)
-        self._seeds = read_examples(SEEDS)
-        masters = Masters.parse(self._masters_text)
-        self._first = home / "seed"
-        train(
-            self._seeds,
-            encoder=self._encoder,
-            rules=Rules.parse(self._rules_text, masters),
-            masters=masters,
-            settings=QUICK.training,
-        ).write(self._first)
+        self._seeds = read_examples(SEEDS)[::one_in]
 
     def player(self, scenario: Scenario) -> Player:
         """Set up a deployment of its own, in which nothing was learned yet."""
@@ -50,7 +47,7 @@ class Deployment:
             scenario,
             Path(tempfile.mkdtemp(dir=self._home)),
             encoder=self._encoder,
-            first=self._first,
+            first=PACKAGED,
             seeds=self._seeds,
             masters_text=self._masters_text,
             rules_text=self._rules_text,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
-    return Deployment(tmp_path_factory.mktemp("deployment"))
+    return Deployment(tmp_path_factory.mktemp("deployment"), one_in=10)
 
 
 @pytest.fixture
