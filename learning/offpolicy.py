@@ -225,10 +225,12 @@ def _estimate(
     method: str,
     least: float = 0.0,
 ) -> Estimate:
+    # Rewards are 0-1, so no policy earns what few heavy tasks can make an estimate say.
+    value, low, high = np.clip([value, *interval], least, 1.0).tolist()
     return Estimate(
         value=value,
-        low=max(interval[0], least),
-        high=min(interval[1], 1.0),
+        low=low,
+        high=high,
         ess=min(_ess(each) for each in weights),
         n=len(weights[0]),
         method=method,

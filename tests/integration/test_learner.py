@@ -93,12 +93,13 @@ def test_what_masters_report_becomes_examples(client: redis.Redis, tmp_path: Pat
 def test_malformed_entries_are_dead_letters_with_a_reason(
     client: redis.Redis, tmp_path: Path
 ) -> None:
+    outcomes, decisions = KEYS.outcomes, KEYS.decisions
     bad = {
-        report(client, "t-1", "splendid"): reasons.INVALID_VALUE,
-        report(client, "t-1", score="2"): reasons.NUMBER_OUT_OF_RANGE,
-        report(client, "no id"): reasons.INVALID_TASK_ID,
-        client.xadd(KEYS.outcomes, {"task_id": "t-1"}).decode(): reasons.MISSING_FIELD,
-        client.xadd(KEYS.decisions, {"decision": "{"}).decode(): reasons.INVALID_JSON,
+        (outcomes, report(client, "t-1", "splendid")): reasons.INVALID_VALUE,
+        (outcomes, report(client, "t-1", score="2")): reasons.NUMBER_OUT_OF_RANGE,
+        (outcomes, report(client, "no id")): reasons.INVALID_TASK_ID,
+        (outcomes, client.xadd(outcomes, {"task_id": "t-1"}).decode()): reasons.MISSING_FIELD,
+        (decisions, client.xadd(decisions, {"decision": "{"}).decode()): reasons.INVALID_JSON,
     }
     report(client, "t-1")
     publish(client, KEYS.decisions, [decision("t-1")])
@@ -107,7 +108,10 @@ def test_malformed_entries_are_dead_letters_with_a_reason(
         wait_until(lambda: done(client), LOADED, "everything acknowledged")
         assert terminate(learner) == 0
     letters = [fields for _, fields in client.xrange(KEYS.dead)]
-    got = {letter[b"entry_id"].decode(): letter[b"reason"].decode() for letter in letters}
+    got = {
+        (each[b"source"].decode(), each[b"entry_id"].decode()): each[b"reason"].decode()
+        for each in letters
+    }
     assert got == bad
     assert dataset_of(tmp_path).counts() == Counts(1, 1, 1)
 
