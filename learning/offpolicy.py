@@ -225,8 +225,8 @@ def _estimate(
     method: str,
     least: float = 0.0,
 ) -> Estimate:
-    # Rewards are 0-1, so no policy earns what few heavy tasks can make an estimate say.
-    value, low, high = np.clip([value, *interval], least, 1.0).tolist()
+    # Rewards are 0-1, so no policy earns more, whatever few heavy tasks make of the value.
+    low, high = np.clip(interval, least, 1.0).tolist()
     return Estimate(
         value=value,
         low=low,
