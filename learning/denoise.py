@@ -4,7 +4,7 @@ Outcomes lie now and then, and what was right before a change is wrong after it.
 neighbourhood: a label that its nearest neighbours contradict is probably wrong (Bahri, Jiang, Gupta
 2020, "Deep k-NN for Noisy Labels"), or out of date where the contradiction is the younger. Votes
 are weighted by likeness (Nadaraya 1964, Watson 1964) and by age, which halves them every so many
-days. Nothing is forgotten for its age alone, only where something younger contradicts it.
+days, down to a tenth: what is old stands until something younger contradicts it.
 """
 
 from __future__ import annotations
