@@ -51,11 +51,16 @@ def learn(
 
 
 def _by_the_clock(cron: str) -> None:
+    from contextlib import suppress
+
+    from rq.exceptions import StopRequested
+
     from learning.schedule import scheduler
     from ops.session import open_session
     from streams.connect import FOREVER
 
-    with open_session(patience=FOREVER) as (client, _, _):
+    # A signal may get past the scheduler as the very exception it stops itself by.
+    with suppress(StopRequested), open_session(patience=FOREVER) as (client, _, _):
         scheduler(client, cron).start()  # type: ignore[no-untyped-call] # RQ's, not annotated
 
 

@@ -118,7 +118,10 @@ def test_what_was_answered_before_the_connection_broke_is_known(
     with connect(proxy.url) as client:
         proxy.lose_replies(1, f"XADD {parts[1].tasks}")
         submissions = Producer(client, parts).submit(tasks[:450])
-    assert verdicts(submissions) == "o" * 200 + "u" * 250
+    # How many answers were read before the connection broke is chance; none of them is "failed".
+    known = verdicts(submissions).rstrip("u")
+    assert known == "o" * len(known)
+    assert len(known) <= 200
     with server.client() as client:
         present = ids(client, *parts)
     assert [task.task_id for task in [*there[:200], elsewhere]] == sorted(

@@ -175,7 +175,7 @@ def test_liveness_does_not_ask_the_server_and_readiness_does(
     worker = spawn("worker", cwd=tmp_path, **RULES_ONLY, **health)
     with running([worker]):
         wait_until(lambda: status("/readyz") == 200, 20, "ready")
-        assert (tmp_path / "beat").exists()
+        wait_until((tmp_path / "beat").exists, 20, "the loop turns")
         server = client.info("server")["process_id"]
         os.kill(server, signal.SIGSTOP)
         try:
