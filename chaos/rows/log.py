@@ -17,6 +17,7 @@ from contracts.messages import FileChange
 from indexer.watch import publish_changes
 from streams.keys import Keys
 from vectors.collection import Collection
+from vectors.disk import locked
 from vectors.follow import Follower
 from vectors.log import commit, current_version, trim
 from vectors.manifest import MANIFEST
@@ -183,7 +184,10 @@ def lost_log(run: Run) -> Result:
             _wait_level(reader, root)
             for turn in range(rounds):
                 wait_until((store / "code" / MANIFEST).exists, "a snapshot")
-                indexers.freeze(1)
+                with locked(store / "code", 10.0):
+                    # Frozen where it holds this lock, it keeps every other one from writing: that
+                    # a frozen writer only holds others up is what the row stale-lease is about.
+                    indexers.freeze(1)
                 losses[turn % len(losses)]()
                 _change(arena.client, root, turn)
                 wait_until(lambda: reader.status not in SURE, "the reader notices the loss")
