@@ -1,6 +1,6 @@
 """One round of learning: data set, training, comparison, registry, shadow.
 
-What a round came to is one value with a reason, and one line of `rounds.jsonl` beside the models.
+What a round came to is one value with a reason, kept beside the models (`learning.rounds`).
 """
 
 from __future__ import annotations
@@ -20,17 +20,10 @@ from contracts.errors import TransientError
 from learning.comparison import Routers, Trial, choices, compare, scored
 from learning.denoise import support
 from learning.examples import Example
-from learning.gate import (
-    Comparison,
-    GateSettings,
-    Judgement,
-    Verdict,
-    held_back,
-    judge,
-    refusal,
-)
+from learning.gate import GateSettings, Judgement, held_back, judge, refusal
 from learning.material import Lesson, Weighing, lessons_of, votes_of, weigh, written_lessons
 from learning.risk import Change, recompute
+from learning.rounds import FOLDER, Round, read_rounds, write_down
 from learning.train import TrainSettings, fingerprint, train
 from registry.opening import open_model
 from vectors.disk import locked
@@ -48,46 +41,7 @@ if TYPE_CHECKING:
     from router.rules import Rules
     from vectors.types import Encoder
 
-_FOLDER, _ROUNDS = "rounds", "rounds.jsonl"
 _WHO = "cortex learn"
-
-
-class Round(Struct, frozen=True, kw_only=True):
-    """What one round came to.
-
-    Attributes:
-        at: when it began; RFC 3339, UTC.
-        verdict: `challenger`: a model was registered and is seen in shadow; `refused`: not.
-        reason: why, for people.
-        champion: version it was compared with; None if rules alone serve.
-        version: of the new model; None if there is none.
-        fingerprint: of all that was known.
-        known_until_ms: when the latest outcome was reported, in milliseconds since 1970.
-        outcomes: how many there are.
-        new: how many of them the champion was not trained on.
-        examples: how many there were to train on, after weighing.
-        comparison: candidate, champion and rules on what was held back.
-        thresholds: certainty per master below which the new model abstains.
-        threshold_changes: which of them the latest outcomes moved, and why.
-        previous_thresholds: the champion's; a rollback to it brings them back.
-        seconds: how long the round took.
-    """
-
-    at: str
-    verdict: Verdict
-    reason: str
-    champion: str | None
-    version: str | None = None
-    fingerprint: str
-    known_until_ms: int
-    outcomes: int
-    new: int
-    examples: int = 0
-    comparison: Comparison | None = None
-    thresholds: dict[str, float] = {}
-    threshold_changes: list[Change] = []
-    previous_thresholds: dict[str, float] = {}
-    seconds: float = 0.0
 
 
 class RoundSettings(Struct, frozen=True, kw_only=True):
@@ -146,7 +100,7 @@ def run(workshop: Workshop, *, dry_run: bool = False) -> Round:
         TransientError: another round is running, or the disk failed.
         FatalError: the data set or the champion is damaged.
     """
-    folder = workshop.registry.root / _FOLDER
+    folder = workshop.registry.root / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with locked(folder, 0.0):
@@ -154,26 +108,10 @@ def run(workshop: Workshop, *, dry_run: bool = False) -> Round:
             done = _Night(workshop).round(dry_run=dry_run)
             done = msgspec.structs.replace(done, seconds=round(time.perf_counter() - begun, 1))
             if not dry_run:
-                _write_down(folder / _ROUNDS, done)
+                write_down(workshop.registry, done)
             return done
     except BlockingIOError as error:
         raise TransientError(f"another round is running in {folder}") from error
-
-
-def read_rounds(registry: Registry) -> list[Round]:
-    """Read the rounds of a registry, oldest first; a last line that was cut short is no round."""
-    try:
-        lines = (registry.root / _FOLDER / _ROUNDS).read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return []
-    return [msgspec.json.decode(line, type=Round) for line in lines[:-1]]
-
-
-def _write_down(path: Path, done: Round) -> None:
-    with path.open("ab+") as log:
-        log.seek(0)
-        log.truncate(log.read().rfind(b"\n") + 1)  # what a killed round left of its line
-        log.write(msgspec.json.encode(done) + b"\n")
 
 
 class _Night:
@@ -288,7 +226,7 @@ class _Night:
 
     def _register(self, trained: Trained, why: str) -> str:
         registry = self._shop.registry
-        with tempfile.TemporaryDirectory(dir=registry.root / _FOLDER) as draft:
+        with tempfile.TemporaryDirectory(dir=registry.root / FOLDER) as draft:
             trained.write(Path(draft))
             version = registry.add(Path(draft))
         registry.challenge(version, who=_WHO, why=why)

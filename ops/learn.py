@@ -8,7 +8,7 @@ import typer
 from ops.options import AsJson
 
 if TYPE_CHECKING:
-    from learning.nightly import Round
+    from learning.rounds import Round
 
 
 def learn(

@@ -11,7 +11,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from contracts.errors import FatalError
-from learning.nightly import read_rounds
+from learning.rounds import read_rounds
 from learning.schedule import QUEUE, scheduler
 from registry.registry import Registry
 from streams.cluster import Cluster

@@ -13,7 +13,8 @@ from chaos.world.deployment import Deployment
 from chaos.world.play import Scenario
 from contracts.errors import TransientError
 from learning.gate import GateSettings
-from learning.nightly import read_rounds, run
+from learning.nightly import run
+from learning.rounds import read_rounds
 from registry.opening import open_model
 
 if TYPE_CHECKING:
