@@ -110,7 +110,19 @@ def rollout_fields(config: RolloutConfig) -> Fields:
         "experiment": config.experiment,
         "model": config.model or "",
         "exploration": repr(config.exploration),
+        "attribute": config.attribute,
+        "coverage": repr(config.coverage),
+        "namespace": _json(config.namespace),
+        "arms": _json(config.arms),
+        "force": "true" if config.force else "false",
+        "stage": config.stage or "",
+        "stage_since": config.stage_since or "",
+        "paused": config.paused or "",
     }
+
+
+def _json(value: object) -> str:
+    return "" if value is None else msgspec.json.encode(value).decode()
 
 
 def _with(fields: Fields, **optional: str | float | None) -> Fields:

@@ -15,6 +15,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 Method = Literal["rule-based", "neural"]
 Group = Literal["control", "treatment"]
 ContextStatus = Literal["ok", "empty", "disabled", "limited", "unavailable"]
+Assignment = Literal["forced", "excluded"]
 OutcomeKind = Literal["success", "failed", "rerouted"]
 FileOp = Literal["put", "delete", "move"]
 TaskId = Annotated[str, Meta(pattern="^[!-~]{1,128}$")]
@@ -24,6 +25,9 @@ Bucket = Annotated[int, Meta(ge=0, le=9999)]
 LineNumber = Annotated[int, Meta(ge=1)]
 Count = Annotated[int, Meta(ge=0)]
 Duration = Annotated[float, Meta(ge=0)]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")]
+Edge = Annotated[int, Meta(ge=0, le=10_000)]
+Attribute = Annotated[str, Meta(pattern=r"^(task_id|metadata(\.[A-Za-z0-9_-]{1,64}){1,8})\Z")]
 
 
 class Task(Struct, frozen=True, kw_only=True):
@@ -79,6 +83,10 @@ class Decision(Struct, frozen=True, kw_only=True):
         timestamp: RFC 3339, UTC.
         confidence: calibrated probability that `selected_master` is right, 0-1.
         bucket: 0-9999, from the assignment hash.
+        arm: which of several treatment arms; absent where there is one.
+        assignment: `forced` by the task itself, or `excluded` from the experiment; absent where the
+            hash decided. Only those are a random sample.
+        unit: what was hashed; absent where that is the task id.
         fallback_reason: why treatment was routed by rules; absent when nothing fell back.
         scores: probability per master; sums to 1.
         propensity: probability with which the policy chose `selected_master`.
@@ -109,6 +117,9 @@ class Decision(Struct, frozen=True, kw_only=True):
     latency_ms: Duration
     attempt: Count
     config_version: Count
+    arm: str | UnsetType = UNSET
+    assignment: Assignment | UnsetType = UNSET
+    unit: str | UnsetType = UNSET
     fallback_reason: str | UnsetType = UNSET
     shadow: Shadow | UnsetType = UNSET
     index_age_ms: Count | UnsetType = UNSET
@@ -155,14 +166,52 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
     extra: dict[str, str] = field(default_factory=dict)
 
 
+class Arm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One treatment arm of an experiment with several; what is in no arm is control.
+
+    Attributes:
+        name: reported as `arm` in decisions.
+        buckets: half-open range of buckets, `[first, beyond)`.
+        model: version or alias of the registry; None is the configuration's own.
+    """
+
+    name: Name
+    buckets: tuple[Edge, Edge]
+    model: Name | None = None
+
+
+class Namespace(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The part of all units that an experiment may use; others use other parts of it.
+
+    Attributes:
+        id: what mutually exclusive experiments have in common.
+        range: half-open range of 0-1.
+    """
+
+    id: Name
+    range: tuple[Probability, Probability]
+
+
 class RolloutConfig(Struct, frozen=True, kw_only=True):
     """The live configuration in `control:rollout`; one version of it serves one decision.
 
     Attributes:
         version: grows by one with every change; 0 means nothing was ever set.
         percentage: fraction of tasks in treatment, 0-1.
+        model: version or alias that treatment is decided by; None is the champion.
         exploration: fraction of treatment that is not simply given to the best, 0-1; the router
             caps it, see `router.explore`.
+        attribute: what is hashed: `task_id`, or `metadata.` and the path of a string or number in
+            the task's metadata, so that all tasks that share it are in one arm. A task without it
+            is in the experiment by its id.
+        coverage: fraction of units that take part in the experiment, 0-1; the others are in
+            control and not counted.
+        namespace: where set, only units in it take part.
+        arms: where set, these take the place of `percentage`.
+        force: whether a task may choose its own group by `metadata.force_group`, for tests.
+        stage: name of the stage the rollout is in; None where it was set by hand.
+        stage_since: when it got there, RFC 3339, UTC.
+        paused: why the controller leaves the rollout alone; None where it does not.
     """
 
     version: Count = 0
@@ -172,3 +221,11 @@ class RolloutConfig(Struct, frozen=True, kw_only=True):
     experiment: str = "router"
     model: str | None = None
     exploration: Probability = 0.0
+    attribute: Attribute = "task_id"
+    coverage: Probability = 1.0
+    namespace: Namespace | None = None
+    arms: tuple[Arm, ...] | None = None
+    force: bool = False
+    stage: Name | None = None
+    stage_since: str | None = None
+    paused: str | None = None

@@ -23,7 +23,6 @@ from contracts.messages import (
     FileOp,
     Outcome,
     OutcomeKind,
-    RolloutConfig,
     Task,
 )
 from contracts.strict_json import Codes, load, load_object
@@ -72,7 +71,6 @@ _DECISION: Final = _known(Decision)
 
 _OUTCOMES: Final = {b"success": "success", b"failed": "failed", b"rerouted": "rerouted"}
 _OPS: Final = {b"put": "put", b"delete": "delete", b"move": "move"}
-_SWITCHES: Final = {b"true": "true", b"1": "true", b"false": "false", b"0": "false"}
 
 
 def parse_task(fields: Mapping[bytes, bytes]) -> Task:
@@ -195,30 +193,6 @@ def parse_decision(raw: bytes) -> Decision:
     )
 
 
-def parse_rollout(fields: Mapping[bytes, bytes]) -> RolloutConfig:
-    """Read the hash `control:rollout`; an absent one (no fields) is version 0.
-
-    Fields this version does not know are ignored, so that older workers outlive newer operators.
-
-    Raises:
-        PoisonError: a value is not exactly what it should be, or the hash is incomplete.
-    """
-    if not fields:
-        return RolloutConfig()
-    default = RolloutConfig()
-    experiment, model = fields.get(b"experiment"), fields.get(b"model")
-    exploration = fields.get(b"exploration")
-    return RolloutConfig(
-        version=read.count(read.required(fields, "version"), "version"),
-        percentage=read.number(read.required(fields, "percentage"), "percentage", high=1),
-        enable_neural=_switch(fields, "enable_neural", default=default.enable_neural),
-        enable_rag=_switch(fields, "enable_rag", default=default.enable_rag),
-        experiment=read.name(experiment, "experiment") if experiment else default.experiment,
-        model=read.name(model, "model") if model else None,
-        exploration=read.number(exploration, "exploration", high=1) if exploration else 0.0,
-    )
-
-
 def parse_task_id(raw: bytes) -> str:
     """Read a task id alone.
 
@@ -286,8 +260,3 @@ def _files(raw: bytes) -> list[str]:
     if len(files) > MAX_FILES:
         raise PoisonError(reasons.ENTRY_TOO_LARGE, f"files names {len(files)} paths")
     return [read.path(each, "files") for each in files]
-
-
-def _switch(fields: Mapping[bytes, bytes], name: str, *, default: bool) -> bool:
-    raw = fields.get(name.encode())
-    return read.choice(raw, name, _SWITCHES) == "true" if raw else default

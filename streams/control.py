@@ -12,7 +12,7 @@ from redis.cluster import RedisCluster
 from contracts.encode import rollout_fields
 from contracts.errors import FatalError, PoisonError, TransientError
 from contracts.messages import RolloutConfig
-from contracts.parse import parse_rollout
+from contracts.parse_rollout import parse_rollout
 from streams import ranges
 from streams.scripts import run
 

@@ -23,10 +23,12 @@ from contracts.encode import (
 )
 from contracts.errors import PoisonError
 from contracts.messages import (
+    Arm,
     ContextItem,
     DeadLetter,
     Decision,
     FileChange,
+    Namespace,
     Outcome,
     RolloutConfig,
     Shadow,
@@ -37,9 +39,9 @@ from contracts.parse import (
     parse_decision,
     parse_file_change,
     parse_outcome,
-    parse_rollout,
     parse_task,
 )
+from contracts.parse_rollout import parse_rollout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,6 +139,21 @@ rollouts = st.builds(
     experiment=names,
     model=st.none() | names,
     exploration=probabilities,
+    attribute=st.just("task_id") | st.from_regex(r"metadata(\.[a-z_-]{1,9}){1,8}", fullmatch=True),
+    coverage=probabilities,
+    namespace=st.none()
+    | st.builds(
+        Namespace,
+        id=names,
+        range=st.tuples(probabilities, probabilities).map(lambda pair: tuple(sorted(pair))),
+    ),
+    arms=st.none()
+    | st.tuples(
+        st.builds(Arm, name=names.filter(lambda name: name != "control"), buckets=st.just((3, 9)))
+    ),
+    force=st.booleans(),
+    stage=st.none() | names,
+    paused=st.none() | cleaned,
 )
 lines = st.integers(1, 10**6)
 contexts = st.lists(

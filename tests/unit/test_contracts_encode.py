@@ -101,4 +101,12 @@ def test_rollout_names_every_field_so_that_nothing_older_stays() -> None:
         "experiment": "router",
         "model": "",
         "exploration": "0.0",
+        "attribute": "task_id",
+        "coverage": "1.0",
+        "namespace": "",
+        "arms": "",
+        "force": "false",
+        "stage": "",
+        "stage_since": "",
+        "paused": "",
     }

@@ -8,12 +8,9 @@ import pytest
 from msgspec import Raw
 
 from contracts import reasons
-from contracts.messages import RolloutConfig, Task
-from contracts.parse import (
-    parse_decision,
-    parse_rollout,
-    parse_task,
-)
+from contracts.messages import Arm, Namespace, RolloutConfig, Task
+from contracts.parse import parse_decision, parse_task
+from contracts.parse_rollout import parse_rollout
 from tests.malformed import CASES, TOLERATED, MalformedCase, ToleratedCase
 from tests.poison import poison
 
@@ -163,6 +160,13 @@ def test_rollout() -> None:
         b"enable_rag": b"1",
         b"model": b"m-2",
         b"exploration": b"0.05",
+        b"attribute": b"metadata.repo",
+        b"coverage": b"0.5",
+        b"namespace": b'{"id":"all","range":[0,0.5]}',
+        b"arms": b'[{"name":"a","buckets":[0,10]},{"name":"b","buckets":[10,20],"model":"m-3"}]',
+        b"force": b"true",
+        b"stage": b"canary",
+        b"paused": b"by hand",
         b"x": b"",
     }
     assert parse_rollout(fields) == RolloutConfig(
@@ -172,6 +176,13 @@ def test_rollout() -> None:
         enable_rag=True,
         model="m-2",
         exploration=0.05,
+        attribute="metadata.repo",
+        coverage=0.5,
+        namespace=Namespace(id="all", range=(0, 0.5)),
+        arms=(Arm(name="a", buckets=(0, 10)), Arm(name="b", buckets=(10, 20), model="m-3")),
+        force=True,
+        stage="canary",
+        paused="by hand",
     )
 
 
@@ -193,6 +204,26 @@ def test_rollout() -> None:
         ({b"model": b"../m"}, reasons.INVALID_NAME),
         ({b"exploration": b"1.1"}, reasons.NUMBER_OUT_OF_RANGE),
         ({b"exploration": b"some"}, reasons.INVALID_NUMBER),
+        ({b"attribute": b"metadata"}, reasons.INVALID_SHAPE),
+        ({b"attribute": b"metadata.a b"}, reasons.INVALID_SHAPE),
+        ({b"coverage": b"2"}, reasons.NUMBER_OUT_OF_RANGE),
+        ({b"namespace": b"all"}, reasons.INVALID_SHAPE),
+        ({b"namespace": b'{"id":"all","range":[0.5,0.4]}'}, reasons.NUMBER_OUT_OF_RANGE),
+        ({b"namespace": b'{"id":"all","range":[0,1.1]}'}, reasons.INVALID_SHAPE),
+        ({b"arms": b"[" * 10_000}, reasons.INVALID_SHAPE),
+        ({b"arms": b'[{"name":"a","buckets":[5,4]}]'}, reasons.NUMBER_OUT_OF_RANGE),
+        ({b"arms": b'[{"name":"a","buckets":[0,10001]}]'}, reasons.INVALID_SHAPE),
+        ({b"arms": b'[{"name":"control","buckets":[0,1]}]'}, reasons.INVALID_VALUE),
+        (
+            {b"arms": b'[{"name":"a","buckets":[0,2]},{"name":"a","buckets":[2,4]}]'},
+            reasons.INVALID_VALUE,
+        ),
+        (
+            {b"arms": b'[{"name":"a","buckets":[0,3]},{"name":"b","buckets":[2,4]}]'},
+            reasons.NUMBER_OUT_OF_RANGE,
+        ),
+        ({b"force": b"maybe"}, reasons.INVALID_VALUE),
+        ({b"stage": b"a stage"}, reasons.INVALID_NAME),
     ],
 )
 def test_malformed_rollout_is_poison(change: dict[bytes, bytes], reason: str) -> None:

@@ -1,0 +1,1 @@
+"""Staged rollout: what is measured, what it means, and what is done about it."""
