@@ -47,7 +47,8 @@ def _switch(raw: bytes, name: str) -> bool:
 
 
 def _attribute(raw: bytes, name: str) -> str:
-    return _as(Attribute, read.utf8(raw, name), name)
+    attribute: str = _as(Attribute, read.utf8(raw, name), name)
+    return attribute
 
 
 def _namespace(raw: bytes, name: str) -> Namespace:
