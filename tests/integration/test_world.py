@@ -8,8 +8,9 @@ import pytest
 
 from chaos.world.company import Company, Hearsay
 from chaos.world.deployment import Deployment
-from chaos.world.play import Scenario
-from chaos.world.plot import draw, markdown
+from chaos.world.play import Day, Scenario
+from chaos.world.plot import draw
+from chaos.world.summary import STEADY, Run, nightly_table, nights_to_recover, summary_table
 from chaos.world.tasks import read_kinds
 
 if TYPE_CHECKING:
@@ -26,10 +27,47 @@ def test_nights_of_outcomes_close_most_of_the_gap_to_the_oracle(tmp_path: Path) 
     assert gaps[0] > 0.25  # the seed model does not know this company's habits
     assert gaps[-1] < 0.5 * gaps[0]
     assert days[-1].success > days[-1].rules
-    plot = tmp_path / "plot.svg"
-    draw({"as it is": days}, plot)
-    assert "tasks that succeed" in plot.read_text()
-    assert markdown({"as it is": days}).count("\n") == 2 + len(days)
+
+
+def run_of(scenario: str, seed: int, success: list[float], drift: int | None = None) -> Run:
+    days = [
+        Day(day=n, success=share, oracle=0.9, rules=0.5, drifted=n == drift, heard=250)
+        for n, share in enumerate(success)
+    ]
+    return Run(scenario=scenario, seed=seed, days=days)
+
+
+@pytest.mark.parametrize(
+    ("success", "nights"),
+    [
+        ([0.9, 0.5, 0.6, 0.88, 0.6], 2),
+        ([0.9, 0.88, 0.5], 0),
+        ([0.9, 0.5, 0.6], None),
+    ],
+)
+def test_recovery_is_counted_from_the_drift(success: list[float], nights: int | None) -> None:
+    assert nights_to_recover(run_of("with a drift", 0, success, drift=1).days) == nights
+    assert nights_to_recover(run_of(STEADY, 0, success).days) is None
+
+
+def test_runs_are_laid_out_and_drawn(tmp_path: Path) -> None:
+    runs = [
+        run_of(STEADY, 0, [0.5, 0.85]),
+        run_of(STEADY, 1, [0.6, 0.89]),
+        run_of("lies", 0, [0.5, 0.8]),
+        run_of("drift", 0, [0.5, 0.6], drift=1),
+    ]
+    nightly = nightly_table(runs)
+    assert nightly.splitlines()[2] == ("| 0 | 55.0% of 90.0% | 50.0% of 90.0% | 50.0% of 90.0% |")
+    lines = summary_table(runs).splitlines()
+    assert lines[2] == "| as it is | 0 | 50.0% | 85.0% | 90.0% | 5.0 |  |  |"
+    assert lines[4] == "| lies | 0 | 50.0% | 80.0% | 90.0% | 10.0 |  | 2.5 |"  # a mean of both days
+    assert lines[5] == "| drift | 0 | 50.0% | 60.0% | 90.0% | 30.0 | never |  |"
+    first, again = tmp_path / "first.svg", tmp_path / "again.svg"
+    draw(runs, first)
+    draw(runs, again)
+    assert "tasks that succeed" in first.read_text()
+    assert first.read_bytes() == again.read_bytes()
 
 
 def test_what_happens_depends_on_the_seed_alone() -> None:
