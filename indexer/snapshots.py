@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from contracts.errors import TransientError
-from indexer.lease import hold
+from streams.lease import hold
 from telemetry.complaint import Complaint
 from vectors.log import trim
 from vectors.snapshot import current_token, write_snapshot

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 from indexer_trees import KEYS
 
-from indexer.lease import LEASE_MS, acquire, hold, release
+from streams.lease import LEASE_MS, acquire, hold, release
 
 if TYPE_CHECKING:
     from collections.abc import Callable
