@@ -11,15 +11,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from router.bandit import Bandit, Projection
+from learning.labels import reward
+from router.bandit import Bandit, Projection, rule_table, task_features
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
+    from learning.records import Reported
     from router.bandit import Floats
+    from router.rules import Rules
+    from vectors.types import Encoder
 
 # Standard deviation of a reward's noise; no reward from 0 to 1 has more.
 _NOISE = 0.5
+_AXES = 32  # of embeddings; what is uncertain grows with them, and so does what exploring costs
+_REMEMBERED = 5_000  # tasks, after which one counts a third of the latest
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +100,32 @@ def believe(known: Statistics, projection: Projection) -> Bandit:
     inverses = np.asarray(np.linalg.inv(known.precisions), np.float64)
     means = np.einsum("kde,ke->kd", inverses, known.moments)
     return Bandit(projection.centre, projection.axes, means, _NOISE**2 * inverses)
+
+
+def learn(
+    reported: Sequence[Reported], masters: Sequence[str], encoder: Encoder, rules: Rules
+) -> Bandit:
+    """Learn a bandit from all that is known, as if from one task after the other.
+
+    Args:
+        reported: n >= 2 tasks in the order of time, each decided for one of the masters.
+        masters: k names.
+        encoder: embeds the texts; the same one must serve the bandit later.
+        rules: what the rules say of the texts.
+    """
+    texts = [each.decision.text for each in reported]
+    embeddings = encoder.encode(texts)
+    projection = principal_axes(embeddings, _AXES)
+    said = rule_table([rules.score(text) for text in texts], masters)
+    seen = task_features(projection, embeddings, said)
+    known = update(
+        nothing_known(len(masters), seen.shape[1]),
+        seen,
+        np.array([masters.index(each.decision.selected_master) for each in reported], np.intp),
+        np.array([reward(each) for each in reported]),
+        forget=1 - 1 / _REMEMBERED,
+    )
+    return believe(known, projection)
 
 
 def principal_axes(embeddings: NDArray[np.float32], features: int) -> Projection:

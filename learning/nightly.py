@@ -10,13 +10,14 @@ import time
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
 from msgspec import Struct
 
 from contracts.errors import TransientError
+from learning import bandit
 from learning.comparison import Routers, Trial, choices, compare, scored
 from learning.denoise import support
 from learning.examples import Example
@@ -25,6 +26,7 @@ from learning.material import Lesson, Weighing, lessons_of, votes_of, weigh, wri
 from learning.risk import Change, recompute
 from learning.rounds import FOLDER, Round, read_rounds, write_down
 from learning.train import TrainSettings, fingerprint, train
+from registry.folder import BANDIT
 from registry.opening import open_model
 from vectors.disk import locked
 
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
 
 _WHO = "cortex learn"
 
+Policy = Literal["even", "thompson"]
+
 
 class RoundSettings(Struct, frozen=True, kw_only=True):
     """How a round is run.
@@ -52,6 +56,8 @@ class RoundSettings(Struct, frozen=True, kw_only=True):
             never less than what the rules, which decide then, get wrong themselves.
         risk_outcomes: with fewer held-back tasks whose right master is known, the thresholds stay
             as training chose them by cross-validation: of a few dozen, chance would choose.
+        policy: how tasks that explore are given away: `even` among plausible masters, or as a
+            bandit has it that learns from the same outcomes (`router.bandit`).
     """
 
     gate: GateSettings = GateSettings()
@@ -59,6 +65,7 @@ class RoundSettings(Struct, frozen=True, kw_only=True):
     training: TrainSettings = TrainSettings()
     risk: float = 0.1
     risk_outcomes: int = 200
+    policy: Policy = "even"
 
 
 def silent(_step: str, _done: int, _total: int) -> None:
@@ -122,7 +129,15 @@ class _Night:
         self._at = workshop.now()
         settings, masters = workshop.settings, workshop.masters
         self._written = written_lessons(workshop.seeds, masters, settings.weighing)
-        self._reported = sorted(workshop.reported(), key=lambda each: each.outcome.at_ms)
+        # How a master did that is gone compares nobody, and no policy could choose it.
+        self._reported = sorted(
+            (
+                each
+                for each in workshop.reported()
+                if each.decision.selected_master in masters.names
+            ),
+            key=lambda each: each.outcome.at_ms,
+        )
         self._heard = lessons_of(self._reported, masters)
         self._fingerprint = fingerprint(
             [
@@ -164,7 +179,8 @@ class _Night:
                 thresholds, trial.scored, target=target, labels=trained.config.labels
             )
         config = msgspec.structs.replace(trained.config, thresholds=thresholds)
-        version = self._register(replace(trained, config=config), judgement.reason)
+        trained = replace(trained, config=config, beside=self._beside())
+        version = self._register(trained, judgement.reason)
         return self._ended(
             judgement,
             version=version,
@@ -187,19 +203,15 @@ class _Night:
         known = [each for each in self._heard if not later[each.task]]
         candidate = self._train(known, _moment(known[-1])).model()
         names = shop.masters.names
-        asked = [
-            number
-            for number in np.flatnonzero(later).tolist()
-            if self._reported[number].decision.selected_master in names
-        ]
-        reported = [self._reported[number] for number in asked]
+        asked = np.flatnonzero(later)
+        reported = [self._reported[number] for number in asked.tolist()]
         texts = [each.decision.text for each in reported]
         rules = [shop.rules.score(text) for text in texts]
         embeddings = shop.encoder.encode(texts)
         heard = [*self._written, *self._heard]
         votes = votes_of(heard, names, shop.encoder, int(self._at.timestamp() * 1000))
         trust = shop.settings.weighing.trust
-        expected = support(votes, embeddings, trust, np.array(asked, np.intp))
+        expected = support(votes, embeddings, trust, asked)
         routers = Routers(
             *(choices(model, texts, embeddings, rules) for model in (candidate, champion, None))
         )
@@ -223,6 +235,14 @@ class _Night:
             settings=shop.settings.training,
             progress=shop.progress,
         )
+
+    def _beside(self) -> dict[str, bytes]:
+        """Learn how to explore, if that is to be learned."""
+        shop = self._shop
+        if shop.settings.policy == "even":
+            return {}
+        learned = bandit.learn(self._reported, shop.masters.names, shop.encoder, shop.rules)
+        return {BANDIT: learned.write()}
 
     def _register(self, trained: Trained, why: str) -> str:
         registry = self._shop.registry

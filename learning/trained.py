@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -30,12 +30,14 @@ class Trained:
         tensors: as `router.neural.NeuralModel.build` wants them.
         metrics: what was measured on held-back examples.
         data_fingerprint: of the examples it was trained on.
+        beside: what else belongs in the folder, by name.
     """
 
     config: ModelConfig
     tensors: Mapping[str, NDArray[np.generic]]
     metrics: Mapping[str, float]
     data_fingerprint: str
+    beside: Mapping[str, bytes] = field(default_factory=dict)
 
     def model(self, version: str = "unwritten") -> NeuralModel:
         """Use it as it is."""
@@ -56,6 +58,8 @@ class Trained:
         (folder / HEAD).write_bytes(head)
         metrics = msgspec.json.format(msgspec.json.encode(self.metrics))
         (folder / METRICS).write_bytes(metrics)
+        for name, content in self.beside.items():
+            (folder / name).write_bytes(content)
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         return seal(folder, data_fingerprint=self.data_fingerprint, created_at=now).version
 

@@ -13,7 +13,7 @@ from contracts.errors import FatalError
 from contracts.settings import load
 from learning.dataset import Dataset
 from learning.examples import read_examples
-from learning.nightly import Workshop, silent
+from learning.nightly import Policy, RoundSettings, Workshop, silent
 from learning.settings import dataset_folder
 from registry.folder import MANIFEST
 from registry.registry import Registry
@@ -30,13 +30,18 @@ SEEDS = Path(str(files("learning").joinpath("seed/examples.jsonl")))
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """What a round needs to know; the variables are those of workers."""
+    """What a round needs to know; all but the last are variables of workers, too.
+
+    Attributes:
+        policy: see `learning.nightly.RoundSettings`.
+    """
 
     data_dir: str = field(name="CORTEX_DATA_DIR", default=".cortex")
     model_path: str | None = field(name="MODEL_PATH", default=None)
     masters_file: str | None = field(name="CORTEX_MASTERS", default=None)
     rules_file: str | None = field(name="CORTEX_RULES", default=None)
     encoder: str | None = field(name="CORTEX_ENCODER", default=None)
+    policy: Policy = field(name="LEARNER_POLICY", default="even")
 
 
 @contextmanager
@@ -68,6 +73,7 @@ def open_workshop(
             rules=Rules.parse(_text(settings.rules_file, "rules.toml"), masters),
             seeds=read_examples(SEEDS),
             first=PACKAGED if (PACKAGED / MANIFEST).exists() else None,
+            settings=RoundSettings(policy=settings.policy),
             progress=progress,
         )
 

@@ -5,6 +5,7 @@ head.safetensors    weights
 metrics.json        what was measured when it was trained
 encoder/            the model's own fine-tuned encoder, where it has one (sentence-transformers)
 encoder-int8/       its export, as workers run it
+bandit.safetensors  how to explore beside it, where nights learn that (`router.bandit.Bandit`)
 manifest.json       name, size and SHA-256 of all of these, and the checksum of itself
 """
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 CONFIG, HEAD, METRICS, MANIFEST = "config.json", "head.safetensors", "metrics.json", "manifest.json"
 ENCODER, EXPORT = "encoder", "encoder-int8"
+BANDIT = "bandit.safetensors"
 ALIASES = ("champion", "challenger", "previous")
 _REQUIRED = (CONFIG, HEAD, METRICS)
 

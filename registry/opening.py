@@ -8,13 +8,26 @@ import numpy as np
 
 from contracts.errors import FatalError
 from registry.encoders import OwnEncoder
-from registry.folder import CONFIG, ENCODER, HEAD, BadModelError, Manifest, read_file, verify
+from registry.folder import (
+    BANDIT,
+    CONFIG,
+    ENCODER,
+    HEAD,
+    BadModelError,
+    Manifest,
+    read_file,
+    read_manifest,
+    verify,
+)
+from router.bandit import Bandit, ThompsonModel
 from router.neural import NeuralModel
 from router.rules import RuleScore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from router.model import Model
 
 
 def open_model(
@@ -36,6 +49,20 @@ def open_model(
     model = _build(folder, manifest, masters, embedder)
     _try_out(folder, model)
     return model
+
+
+def with_bandit(folder: Path, model: NeuralModel) -> Model:
+    """Return a model with the bandit that lies beside it; itself where there is none.
+
+    Args:
+        folder: the model's.
+        model: what `open_model` made of it.
+
+    Raises:
+        BadModelError: the bandit is not the one that was sealed.
+    """
+    bandit = _bandit(folder, read_manifest(folder), model)
+    return model if bandit is None else ThompsonModel(model, bandit, model.labels)
 
 
 def check_model(
@@ -75,7 +102,18 @@ def _build(
         raise BadModelError(
             f"{folder}: it was trained on embeddings by {model.config.embedder}, not by {name}"
         )
+    _bandit(folder, manifest, model)  # who explores needs it; a damaged one is refused by all
     return model
+
+
+def _bandit(folder: Path, manifest: Manifest, model: NeuralModel) -> Bandit | None:
+    if BANDIT not in manifest.files:
+        return None
+    content = read_file(folder, BANDIT, manifest)
+    try:
+        return Bandit.read(content, len(model.labels), model.config.dim)
+    except FatalError as error:
+        raise BadModelError(f"{folder}: {error}") from error
 
 
 def _try_out(folder: Path, model: NeuralModel) -> None:

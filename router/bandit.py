@@ -3,27 +3,30 @@
 Each master's chance of success is linear in the features of a task, with a Gaussian posterior per
 master (Agrawal & Goyal 2013, "Thompson Sampling for Contextual Bandits with Linear Payoffs", with
 the features in a block of their own per master). Instead of drawing from the posterior and taking
-the best, the chance that each master is the best is computed, and the policy draws by it: the same
-choices, with propensities that are known. Learning from outcomes is `learning.bandit`.
+the best, the chance that each master is the best is computed, and the policy draws by it where it
+explores: the same choices, with propensities that are known. Learning from outcomes is
+`learning.bandit`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from hashlib import sha256
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
-from router.model import Prediction
+from contracts.errors import FatalError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from router.model import Model
+    from router.model import Model, Prediction
     from router.rules import RuleScore
 
     Floats = NDArray[np.float64]
@@ -65,19 +68,45 @@ class Bandit:
     covariances: Floats
 
     @classmethod
-    def of(cls, tensors: Mapping[str, NDArray[np.float64]]) -> Bandit:
-        """Build one from what `tensors` returned, for example read from a safetensors file."""
-        return cls(*(tensors[each.name] for each in fields(cls)))
+    def read(cls, content: bytes, masters: int, dim: int) -> Bandit:
+        """Read what `write` returned.
 
-    def tensors(self) -> dict[str, Floats]:
+        Args:
+            content: of `bandit.safetensors`.
+            masters: how many there are.
+            dim: width of the embeddings it will be given.
+
+        Raises:
+            FatalError: it is no bandit, or not one for so many masters and such embeddings.
+        """
+        try:
+            tensors = load(content)
+        except (SafetensorError, ValueError, KeyError) as error:
+            raise FatalError(f"bandit: {error}") from error
+        names = [each.name for each in fields(cls)]
+        if tensors.keys() != {*names}:
+            raise FatalError(f"bandit: it has tensors {sorted(tensors)}, not {sorted(names)}")
+        reduced = tensors["axes"].shape[-1] if tensors["axes"].ndim else 0
+        features = 1 + reduced + masters
+        shapes = {
+            "centre": (dim,),
+            "axes": (dim, reduced),
+            "means": (masters, features),
+            "covariances": (masters, features, features),
+        }
+        for name, shape in shapes.items():
+            tensor = tensors[name]
+            if tensor.shape != shape or tensor.dtype != np.float64:
+                found = f"{tensor.dtype} {tensor.shape}"
+                raise FatalError(f"bandit: {name} is {found}, not float64 {shape}")
+            if not np.isfinite(tensor).all():
+                raise FatalError(f"bandit: {name} has numbers that are not finite")
+        return cls(**tensors)
+
+    def write(self) -> bytes:
         """Return all there is to store."""
-        return {each.name: getattr(self, each.name) for each in fields(self)}
-
-    @property
-    def version(self) -> str:
-        """Identity of what is believed."""
-        state = b"".join(tensor.tobytes() for tensor in self.tensors().values())
-        return sha256(state).hexdigest()[:12]
+        tensors = {each.name: getattr(self, each.name) for each in fields(self)}
+        return save({name: np.ascontiguousarray(each) for name, each in tensors.items()})
 
     def chances(self, features: Floats) -> Floats:
         """Return how likely each master is to be the best.
@@ -107,28 +136,37 @@ class Bandit:
 
 
 def task_features(
-    projection: Projection | Bandit, embeddings: NDArray[np.float32], *opinions: Floats
+    projection: Projection | Bandit, embeddings: NDArray[np.float32], rules: Floats
 ) -> Floats:
     """Put together what the bandit sees of tasks.
+
+    What the model thinks is not among it: of tasks that it learned from it is surer than it will be
+    of others, and the bandit learns from the same tasks.
 
     Args:
         projection: of embeddings.
         embeddings: shape (n, dim), float32.
-        opinions: each of shape (n, k): probabilities per master, of the model and of the rules.
+        rules: shape (n, k): what the rules think, see `rule_table`.
 
     Returns:
-        Shape (n, 1 + r + all k), float64, beginning with a constant.
+        Shape (n, 1 + r + k), float64, beginning with a constant.
     """
     reduced = (embeddings - projection.centre) @ projection.axes
-    return np.concatenate([np.ones((len(reduced), 1)), reduced, *opinions], axis=1)
+    return np.concatenate([np.ones((len(reduced), 1)), reduced, rules], axis=1)
+
+
+def rule_table(rules: Sequence[RuleScore], masters: Sequence[str]) -> Floats:
+    """Return the scores that rules give k masters, shape (n, k), float64."""
+    rows = [[each.scores.get(name, 0.0) for name in masters] for each in rules]
+    return np.array(rows, np.float64).reshape(len(rows), len(masters))
 
 
 @dataclass(frozen=True, slots=True)
 class ThompsonModel:
-    """A model whose choices a bandit corrects; stands wherever a `router.model.Model` does.
+    """A model beside which is explored as a bandit has it; stands wherever a `Model` does.
 
-    Where the model abstains, so does this. Its scores are the chances of being best, and it asks
-    the policy to explore by them.
+    What is chosen where nothing explores, how sure that is and where to abstain stays the model's
+    business: it is calibrated, and a bandit is not. What is unsure is the bandit's.
 
     Attributes:
         masters: k names, in the order of the bandit's rows.
@@ -140,8 +178,8 @@ class ThompsonModel:
 
     @property
     def version(self) -> str:
-        """Both versions: the two decide together."""
-        return f"{self.model.version}+{self.bandit.version}"
+        """The model's; both stand in one folder."""
+        return self.model.version
 
     def predict(
         self,
@@ -150,21 +188,15 @@ class ThompsonModel:
         rules: Sequence[RuleScore],
     ) -> list[Prediction]:
         """Score a batch; see `router.model.Model.predict`."""
-        predictions = self.model.predict(descriptions, embeddings, rules)
-        opinions = [self._table([each.scores for each in some]) for some in (predictions, rules)]
-        chances = self.bandit.chances(task_features(self.bandit, embeddings, *opinions))
+        seen = task_features(self.bandit, embeddings, rule_table(rules, self.masters))
         return [
-            prediction if prediction.abstained else self._prediction(row)
-            for prediction, row in zip(predictions, chances.tolist(), strict=True)
+            msgspec.structs.replace(prediction, chances=dict(zip(self.masters, row, strict=True)))
+            for prediction, row in zip(
+                self.model.predict(descriptions, embeddings, rules),
+                self.bandit.chances(seen).tolist(),
+                strict=True,
+            )
         ]
-
-    def _table(self, scores: Sequence[Mapping[str, float]]) -> Floats:
-        rows = [[each.get(name, 0.0) for name in self.masters] for each in scores]
-        return np.array(rows, np.float64).reshape(len(rows), len(self.masters))
-
-    def _prediction(self, chances: list[float]) -> Prediction:
-        named = dict(zip(self.masters, chances, strict=True))
-        return Prediction(named, chances=named)
 
 
 def _normal_cdf(values: Floats) -> Floats:

@@ -82,15 +82,16 @@ def live_models(
     """
 
     def open_one(folder: Path) -> Model:
-        from registry.opening import open_model  # noqa: PLC0415 - only where there are models
+        from registry.opening import open_model, with_bandit  # noqa: PLC0415 - only where there are models
 
         encoder = embedder.open()  # here, so that no batch waits for it
         identity = None if encoder is None else encoder.identity
         model = open_model(folder, masters=masters.names, embedder=identity)
+        explored = with_bandit(folder, model)
         if not model.config.own_encoder:
-            return model
+            return explored
         one = np.eye(1, model.config.dim, dtype=np.float32)
         asked = "are you there"
-        return GuardedModel(model, partial(model.predict, [asked], one, [rules.score(asked)]))
+        return GuardedModel(explored, partial(model.predict, [asked], one, [rules.score(asked)]))
 
     return LiveModels(model_folders(settings).find, open_one, config)

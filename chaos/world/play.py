@@ -14,7 +14,7 @@ from contracts.messages import RolloutConfig
 from learning.dataset import Dataset
 from learning.nightly import RoundSettings, Workshop, run
 from learning.records import DecisionRecord, OutcomeRecord
-from registry.opening import open_model
+from registry.opening import open_model, with_bandit
 from registry.registry import Registry
 from router.masters import Masters
 from router.policy import Policy
@@ -159,7 +159,7 @@ class Player:
         policy = Policy(
             masters,
             rules,
-            open_model(folder, masters=masters.names),
+            with_bandit(folder, open_model(folder, masters=masters.names)),
             RolloutConfig(percentage=1.0, exploration=self._scenario.exploration),
         )
         jobs = self._company.jobs(number, self._scenario.tasks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,7 +16,10 @@ from contracts.errors import TransientError
 from learning.gate import GateSettings
 from learning.nightly import run
 from learning.rounds import read_rounds
-from registry.opening import open_model
+from registry.opening import open_model, with_bandit
+from registry.registry import Registry
+from router.bandit import ThompsonModel
+from router.masters import Masters
 
 if TYPE_CHECKING:
     from learning.nightly import Workshop
@@ -70,6 +74,36 @@ def test_a_dry_run_compares_and_leaves_no_trace(workshop: Workshop) -> None:
     assert done.version is None
     assert workshop.registry.versions() == []
     assert read_rounds(workshop.registry) == []
+
+
+def test_a_round_learns_how_to_explore_where_that_is_asked_for(workshop: Workshop) -> None:
+    run(workshop)
+    folder = workshop.registry.path("challenger")
+    assert not isinstance(with_bandit(folder, open_model(folder)), ThompsonModel)
+    thompson = msgspec.structs.replace(workshop.settings, policy="thompson")
+    other = Registry(workshop.registry.root.parent / "other")
+    run(dataclasses.replace(workshop, settings=thompson, registry=other))
+    folder = other.path("challenger")
+    model = with_bandit(folder, open_model(folder))
+    assert isinstance(model, ThompsonModel)
+    texts = [each.decision.text for each in workshop.reported()]
+    scores = [workshop.rules.score(text) for text in texts]
+    predictions = model.predict(texts, workshop.encoder.encode(texts), scores)
+    # Whom a task went to with success, the bandit believes in more than where it failed.
+    believed: dict[bool, list[float]] = {True: [], False: []}
+    for prediction, (decision, outcome) in zip(predictions, workshop.reported(), strict=True):
+        assert prediction.chances is not None
+        believed[outcome.outcome == "success"].append(prediction.chances[decision.selected_master])
+    assert fmean(believed[True]) > 2 * fmean(believed[False])
+
+
+def test_outcomes_of_masters_that_are_gone_count_as_none(workshop: Workshop) -> None:
+    masters = Masters.parse(
+        'fallback = "new"\n'
+        + "".join(f'[[master]]\nname = "{name}"\ndescription = "x"\n' for name in ("new", "other"))
+    )
+    done = run(dataclasses.replace(workshop, masters=masters))
+    assert done.reason.startswith("too thin: 0 outcomes")
 
 
 def test_without_outcomes_it_is_refused_as_too_thin(deployment: Deployment) -> None:
