@@ -1,0 +1,1 @@
+"""Statistics that stay valid however often they are looked at; pure functions and small states."""
