@@ -17,7 +17,7 @@ from streams import ranges
 from streams.scripts import run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from redis import Redis
 
@@ -60,6 +60,19 @@ def read_config(client: Redis, keys: Keys, defaults: RolloutConfig) -> RolloutCo
     return parse_rollout(_fields(defaults) | stored)
 
 
+def unreadable_fields(client: Redis, keys: Keys) -> list[str]:
+    """Return the fields of the live configuration's hash that are malformed.
+
+    Raises:
+        redis.RedisError: the server could not be asked.
+    """
+    stored = cast("dict[bytes, bytes]", client.hgetall(keys.rollout))
+    sound = _fields(RolloutConfig())
+    return [
+        name.decode() for name in sound if name in stored and not _readable(sound, name, stored)
+    ]
+
+
 def set_config(  # noqa: PLR0913 (a change, and who answers for it)
     client: Redis,
     keys: Keys,
@@ -69,6 +82,7 @@ def set_config(  # noqa: PLR0913 (a change, and who answers for it)
     who: str,
     why: str,
     defaults: RolloutConfig | None = None,
+    stamped: Sequence[str] = (),
 ) -> RolloutConfig:
     """Change fields of the live configuration and log it, both or neither.
 
@@ -84,15 +98,19 @@ def set_config(  # noqa: PLR0913 (a change, and who answers for it)
         why: the reason, for the log.
         defaults: what the caller takes for set where nothing was; it is not written, so that a
             change made from one machine does not spread that machine's environment.
+        stamped: further fields, which get the moment of the change, by the server's clock.
 
     Returns:
         The configuration as it is now.
 
     Raises:
         FatalError: a field is unknown, or a value is malformed; nothing was changed.
+        PoisonError: the change was made, but another field of the hash was malformed before.
         TransientError: someone else changed the configuration meanwhile; read it again.
         redis.RedisError: it is unknown whether the change was made.
     """
+    at = server_time(client)
+    changes = {**changes, **dict.fromkeys(stamped, at)}
     if unknown := changes.keys() - _CHANGEABLE:
         known = ", ".join(sorted(_CHANGEABLE))
         raise FatalError(f"no configuration field {min(unknown)!r}; there are {known}")
@@ -103,7 +121,6 @@ def set_config(  # noqa: PLR0913 (a change, and who answers for it)
     except PoisonError as error:
         raise FatalError(error.detail) from error
     expected = "" if expected_version is None else expected_version
-    at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     pairs = [part for pair in wanted.items() for part in pair]
     in_cluster = isinstance(client, RedisCluster)
     names = [keys.rollout] if in_cluster else [keys.rollout, keys.control_log]
@@ -116,6 +133,17 @@ def set_config(  # noqa: PLR0913 (a change, and who answers for it)
     if in_cluster:
         client.xadd(keys.control_log, entry)
     return parse_rollout(initial | now)
+
+
+def server_time(client: Redis) -> str:
+    """Return what time it is by the server's clock, which every process shares; RFC 3339, UTC.
+
+    Raises:
+        redis.RedisError: the server could not be asked.
+    """
+    seconds, micros = client.time()
+    now = datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros)
+    return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def read_log(client: Redis, keys: Keys) -> Iterator[Change]:
@@ -140,3 +168,11 @@ def _fields(config: RolloutConfig) -> dict[bytes, bytes]:
         name.encode(): value if isinstance(value, bytes) else value.encode()
         for name, value in rollout_fields(config).items()
     }
+
+
+def _readable(sound: Mapping[bytes, bytes], name: bytes, stored: Mapping[bytes, bytes]) -> bool:
+    try:
+        parse_rollout({**sound, name: stored[name]})
+    except PoisonError:
+        return False
+    return True
