@@ -86,9 +86,9 @@ def sample_ratio(
     """Return the natural logarithm of the Bayes factor against the expected shares of any arms.
 
     A martingale in the number of units, if the shares are fixed, in whatever order units came:
-    exp(-max over time) is a p-value that may be looked at all the time. Lindon & Malek 2022,
-    "Anytime-valid inference for multinomial count data", equations 6 and 8 with the Dirichlet
-    prior centred at the expected shares.
+    exp(-max over time) is a p-value that may be looked at all the time. The multinomial test of
+    Lindon & Malek 2022, "Anytime-valid inference for multinomial count data", its Dirichlet prior
+    centred at the expected shares.
 
     Args:
         counts: units of each arm.

@@ -1,8 +1,7 @@
 """Confidence sequences: intervals that hold at all times at once, so that one may stop at any.
 
 Asymptotic ones, as Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas 2024, "Time-uniform central limit
-theory and asymptotic confidence sequences" (Annals of Statistics 52) derive them; numbers of
-theorems are those of arXiv:2103.06476v9.
+theory and asymptotic confidence sequences" (Annals of Statistics 52, arXiv:2103.06476) derive them.
 
 The effect of a treatment is estimated from scores (T - p)(R - m): T is 1 under treatment and 0
 under control, p the chance that there was of treatment, R the reward, m a prediction made before.
@@ -41,7 +40,8 @@ _PRIOR = 10.0
 def radius(variance: ArrayLike, *, alpha: float, best_at: float) -> Floats:
     """Return how far a martingale may stray from 0, at all times but with probability `alpha`.
 
-    Theorems 2.2 and 2.5 (Robbins' normal mixture) times n, in time measured as variance.
+    Robbins' normal mixture, in time measured as variance, as their Lyapunov-type sequence has it,
+    which allows means and variances to change; with the tuning that they give in closed form.
 
     Args:
         variance: sum of the increments' variances so far, any shape, at least 0.
@@ -58,7 +58,9 @@ def radius(variance: ArrayLike, *, alpha: float, best_at: float) -> Floats:
 def confidence_sequence(
     mean: ArrayLike, variance: ArrayLike, n: ArrayLike, *, alpha: float, best_at: float
 ) -> tuple[Floats, Floats]:
-    """Return the interval for the mean of independent values at time `n` (theorem 2.2).
+    """Return the interval for the mean of independent values after `n` of them.
+
+    The asymptotic Gaussian-mixture confidence sequence.
 
     Args:
         mean: of the first `n` values; any shape, as the next two.
