@@ -1,0 +1,290 @@
+"""Counts a rollout's decisions and outcomes as they come: each once, joined by the task's id."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from sys import intern
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from msgspec import Struct
+
+from contracts.messages import Assignment, Group
+from rollout.observation import Arm, Bin, Observation, Shadow
+from rollout.recent import Recent
+from rollout.sketch import Sketch, bin_of
+from rollout.statistics.sample_ratio import SampleRatioMonitor
+from rollout.statistics.sequences import EffectMonitor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+BINS: Final = 10  # of confidence; as few as usual (Guo et al. 2017 take 15), so that they fill
+MEMORY: Final = 200_000  # decisions that wait for their outcomes; some hundred bytes each
+_AT_ONCE: Final = 10_000  # outcomes handed to the monitors together at most
+_EARLY: Final = 50_000  # outcomes that wait for their decisions, which were written before them
+
+
+class SeenShadow(Struct, frozen=True, gc=False):
+    """The fields of a decision's `shadow` that are counted."""
+
+    selected_master: str
+    model_version: str | None = None
+
+
+class Seen(Struct, frozen=True, gc=False):
+    """The fields of a decision that are counted; the others are not even parsed."""
+
+    task_id: str
+    selected_master: str
+    confidence: float
+    ab_test_group: Group
+    experiment: str
+    context_status: str
+    latency_ms: float
+    config_version: int
+    model_version: str | None = None
+    assignment: Assignment | None = None
+    unit: str | None = None
+    fallback_reason: str | None = None
+    shadow: SeenShadow | None = None
+
+
+class Heard(NamedTuple):
+    """The fields of an outcome that are counted."""
+
+    master: str
+    outcome: str
+    correct_master: str | None
+
+    @property
+    def right(self) -> str | None:
+        """The right master, where this says who that is."""
+        if self.outcome == "success":
+            return self.master
+        return self.correct_master if self.outcome == "rerouted" else None
+
+
+class _Waiting(NamedTuple):
+    treated: bool
+    share: float
+    version: int
+    master: str
+    confidence: float
+    shadow: str | None
+    model: str | None
+
+
+_COUNTED: Final = _Waiting(False, 0.0, 0, "", 0.0, None, None)  # noqa: FBT003 - no task's
+
+
+class _ArmTally:
+    def __init__(self) -> None:
+        self.decisions = self.sought = self.found = 0
+        self.outcomes = self.successes = self.known = self.right = 0
+        self.squares = 0.0
+        self.fallbacks: Counter[str] = Counter()
+        self.latency: Sketch = Counter()
+        self.bins = [[0, 0.0, 0.0] for _ in range(BINS)]
+
+    def decided(self, seen: Seen) -> None:
+        self.decisions += 1
+        self.latency[bin_of(seen.latency_ms)] += 1
+        if seen.context_status != "disabled":
+            self.sought += 1
+            self.found += seen.context_status == "ok"
+        if seen.fallback_reason:
+            self.fallbacks[seen.fallback_reason] += 1
+
+    def reported(self, confidence: float, *, success: bool, right: bool | None) -> None:
+        self.outcomes += 1
+        self.successes += success
+        if right is None:
+            return
+        gap = confidence - right
+        self.known += 1
+        self.right += right
+        self.squares += gap * gap
+        each = self.bins[min(int(confidence * BINS), BINS - 1)]
+        each[0] += 1
+        each[1] += gap
+        each[2] += gap * gap
+
+    def freeze(self) -> Arm:
+        return Arm(
+            decisions=self.decisions,
+            outcomes=self.outcomes,
+            successes=self.successes,
+            known=self.known,
+            right=self.right,
+            squares=self.squares,
+            fallbacks=dict(self.fallbacks),
+            sought=self.sought,
+            found=self.found,
+            latency=dict(self.latency),
+            calibration=tuple(Bin(int(n), gap, square) for n, gap, square in self.bins),
+        )
+
+
+class _ShadowTally:
+    def __init__(self) -> None:
+        self.champion = False
+        self.decisions = self.agreed = self.known = 0
+        self.right = self.rules_right = self.differing = 0
+
+    def reported(self, opinion: str, master: str, right: str) -> None:
+        model_is, rules_are = opinion == right, master == right
+        self.known += 1
+        self.right += model_is
+        self.rules_right += rules_are
+        self.differing += model_is != rules_are
+
+
+class Tally:
+    """What was seen of one rollout.
+
+    Attributes:
+        staged: version its present stage began with; what is older counts for effects only.
+    """
+
+    def __init__(self, staged: int, memory: int = MEMORY) -> None:
+        """Begin with nothing.
+
+        Args:
+            staged: see `Tally`.
+            memory: decisions remembered at least; an outcome later than so many decisions is lost.
+        """
+        self._waiting: Recent[_Waiting] = Recent(memory)
+        self._units: Recent[bool] = Recent(memory)
+        self._early: Recent[Heard] = Recent(min(memory, _EARLY))
+        self._success, self._accuracy = EffectMonitor(), EffectMonitor()
+        self._ratio = SampleRatioMonitor()
+        self._models: Counter[str] = Counter()
+        self._shadows: dict[str, _ShadowTally] = {}  # in the order of their first appearance
+        self._assigned: defaultdict[float, list[int]] = defaultdict(lambda: [0, 0])
+        self._rewards: list[tuple[bool, bool, float]] = []
+        self._rights: list[tuple[bool, bool, float]] = []
+        self.enter(staged)
+
+    def enter(self, staged: int) -> None:
+        """Begin a stage."""
+        self.staged = staged
+        self._arms = (_ArmTally(), _ArmTally())
+
+    def decided(self, seen: Seen, share: float) -> None:
+        """Count a decision of this rollout.
+
+        Args:
+            seen: the decision, made by the hash.
+            share: of treatment, by its version of the configuration.
+        """
+        if self._waiting.get(seen.task_id) is not None:
+            return
+        treated = seen.ab_test_group == "treatment"
+        self._assign(seen.unit, share, treated=treated)
+        if seen.config_version >= self.staged:
+            self._arms[treated].decided(seen)
+        model = opinion = None
+        if treated and seen.model_version is not None:
+            self._models[seen.model_version] += 1
+        elif not treated and seen.shadow is not None:
+            model, opinion = seen.shadow.model_version, intern(seen.shadow.selected_master)
+        if model is not None:
+            shadow = self._shadows.setdefault(intern(model), _ShadowTally())
+            shadow.champion = model == seen.model_version
+            shadow.decisions += 1
+            shadow.agreed += opinion == seen.selected_master
+        waiting = _Waiting(
+            treated,
+            share,
+            seen.config_version,
+            intern(seen.selected_master),
+            seen.confidence,
+            opinion,
+            model,
+        )
+        self._waiting.put(seen.task_id, waiting)
+        heard = self._early.pop(seen.task_id)
+        if heard is not None:
+            self._join(seen.task_id, waiting, heard)
+
+    def reported(self, task_id: str, heard: Heard) -> None:
+        """Count an outcome, if its decision was; keep it if that may yet come."""
+        waiting = self._waiting.get(task_id)
+        if waiting is None:
+            if self._early.get(task_id) is None:
+                self._early.put(task_id, heard)
+        elif waiting is not _COUNTED:
+            self._join(task_id, waiting, heard)
+
+    def observation(self, at_ms: int) -> Observation:
+        """Return what was seen, up to a moment."""
+        self._update()
+        control, treatment = (arm.freeze() for arm in self._arms)
+        return Observation(
+            control=control,
+            treatment=treatment,
+            success=self._success,
+            accuracy=self._accuracy,
+            ratio=self._ratio,
+            models=dict(self._models),
+            shadow=self._shadow(),
+            at_ms=at_ms,
+        )
+
+    def _assign(self, unit: str | None, share: float, *, treated: bool) -> None:
+        """Count a unit in its arm; once, however many of its tasks come, as long as shares last."""
+        if unit is not None:
+            name = f"{share} {unit}"
+            if self._units.get(name):
+                return
+            self._units.put(name, value=True)
+        count = self._assigned[share]
+        count[0] += treated
+        count[1] += 1
+
+    def _join(self, task_id: str, waiting: _Waiting, heard: Heard) -> None:
+        self._waiting.put(task_id, _COUNTED)
+        success = heard.outcome == "success" and heard.master == waiting.master
+        master = heard.right
+        right = None if master is None else waiting.master == master
+        self._rewards.append((waiting.treated, success, waiting.share))
+        if right is not None:
+            self._rights.append((waiting.treated, right, waiting.share))
+        if waiting.version >= self.staged:
+            arm = self._arms[waiting.treated]
+            arm.reported(waiting.confidence, success=success, right=right)
+        if waiting.model is not None and waiting.shadow is not None and master is not None:
+            self._shadows[waiting.model].reported(waiting.shadow, waiting.master, master)
+        if len(self._rewards) >= _AT_ONCE:
+            self._update()
+
+    def _update(self) -> None:
+        """Hand what was counted since to the monitors, in the order in which it was heard."""
+        for share, (treated, n) in self._assigned.items():
+            self._ratio = self._ratio.update(treated, share, n)
+        self._success = _updated(self._success, self._rewards)
+        self._accuracy = _updated(self._accuracy, self._rights)
+        self._assigned.clear()
+        self._rewards.clear()
+        self._rights.clear()
+
+    def _shadow(self) -> Shadow | None:
+        """The opinion of the newest model; an older one's is of no interest any more."""
+        if not self._shadows:
+            return None
+        model, tally = next(reversed(self._shadows.items()))
+        return Shadow(
+            model=model,
+            champion=tally.champion,
+            decisions=tally.decisions,
+            agreed=tally.agreed,
+            known=tally.known,
+            right=tally.right,
+            rules_right=tally.rules_right,
+            differing=tally.differing,
+        )
+
+
+def _updated(monitor: EffectMonitor, heard: Iterable[tuple[bool, bool, float]]) -> EffectMonitor:
+    columns = [*zip(*heard, strict=True)]
+    return monitor.update(*columns) if columns else monitor
