@@ -63,6 +63,13 @@ class _Population(NamedTuple):
         return float((target * self.skills).sum(axis=1).mean())
 
 
+class Found(NamedTuple):
+    """Whether the truth lay in an interval, 0 or 1, and how wide that was; or means of these."""
+
+    inside: float
+    width: float
+
+
 class Coverage:
     """A company's tasks under a policy that explores."""
 
@@ -81,11 +88,11 @@ class Coverage:
         self._least = exploration / (len(self._names) + 1)  # whole buckets round a share down
         self._tasks = self._look(deployment, exploration)
 
-    def inside(self, repetition: int, tasks: int) -> dict[str, bool]:
-        """Log tasks, estimate, and say in which intervals the truth lies."""
+    def log(self, repetition: int, tasks: int) -> dict[str, Found]:
+        """Log tasks, and estimate what the other policy would have earned, or gained."""
         heard = self._rng.random(tasks) >= _MISSING
         rows = self._rng.integers(0, _TASKS, tasks)[heard]
-        logged = self._log(repetition, rows)
+        logged = self._decide(repetition, rows)
         best, other = self._tasks.best[rows], self._tasks.other[rows]
         predicted = cross_fitted(logged, self._tasks.features[rows], len(self._names))
         truth = self._tasks.truth(self._tasks.other)
@@ -97,10 +104,11 @@ class Coverage:
             "lift": (lift(logged, other, best, predicted), gain),
         }
         return {
-            name: found.low <= right <= found.high for name, (found, right) in estimates.items()
+            name: Found(float(found.low <= right <= found.high), found.high - found.low)
+            for name, (found, right) in estimates.items()
         }
 
-    def _log(self, repetition: int, rows: Rows) -> Logged:
+    def _decide(self, repetition: int, rows: Rows) -> Logged:
         """Have the policy decide tasks, and the masters work."""
         routings = self._policy.route(
             [f"r{repetition}-{number}" for number in range(len(rows))],
@@ -155,14 +163,18 @@ def main(
     with tempfile.TemporaryDirectory(prefix="cortex-world-") as home:
         coverage = Coverage(Deployment(Path(home)), seed=seed, exploration=exploration)
     found = [
-        coverage.inside(number, tasks)
+        coverage.log(number, tasks)
         for number in track(range(repetitions), "logs", disable=not sys.stderr.isatty())
     ]
-    shares = {name: float(np.mean([each[name] for each in found])) for name in found[0]}
+    means = {
+        name: Found(*np.mean([each[name] for each in found], axis=0).tolist()) for name in found[0]
+    }
     if as_json:
-        sys.stdout.write(msgspec.json.encode(shares).decode() + "\n")
+        plain = {name: each._asdict() for name, each in means.items()}
+        sys.stdout.write(msgspec.json.encode(plain).decode() + "\n")
     else:
-        sys.stdout.write("".join(f"{name:6} {share:.1%}\n" for name, share in shares.items()))
+        lines = (f"{name:6} {each.inside:.1%}  {each.width:.2f}\n" for name, each in means.items())
+        sys.stdout.write("".join(("       inside  width\n", *lines)))
 
 
 if __name__ == "__main__":

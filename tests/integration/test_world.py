@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import pytest
 
 from chaos.world.company import Company, Hearsay
+from chaos.world.coverage import Coverage
 from chaos.world.deployment import Deployment
 from chaos.world.play import Day, Scenario
 from chaos.world.plot import draw
@@ -105,3 +107,12 @@ def test_a_drift_brings_new_kinds_and_costs_a_master_a_skill() -> None:
     company.drift()
     assert {job.kind.name for job in company.jobs(0, 500)} - before == {"analytics", "assistant"}
     assert company.best(deploy, MASTERS) == "development-master"
+
+
+@pytest.mark.parametrize("exploration", [0.02, 0.1])
+def test_the_truth_lies_in_off_policy_intervals(tmp_path: Path, exploration: float) -> None:
+    coverage = Coverage(Deployment(tmp_path, one_in=100), seed=1, exploration=exploration)
+    found = [coverage.log(number, 1_000) for number in range(40)]
+    for name in ("ips", "snips", "dr", "lift"):
+        assert fmean(each[name].inside for each in found) >= 0.9
+        assert 0 < fmean(each[name].width for each in found) <= 2
