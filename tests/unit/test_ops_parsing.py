@@ -4,7 +4,7 @@ import pytest
 import typer
 
 from ops.monitor import parse_window
-from ops.rollout import parse_fraction
+from ops.rollout_parsing import parse_fraction
 
 
 @pytest.mark.parametrize(
