@@ -67,7 +67,7 @@ def set_fields(  # noqa: PLR0913 - options of a command
     ] = None,
     experiment: Annotated[
         str | None,
-        typer.Option(help="Seed of the assignment: another one assigns anew.", show_default=""),
+        typer.Option(help="Seed of the assignment: another one assigns anew."),
     ] = None,
     attribute: Annotated[
         str | None,

@@ -49,9 +49,9 @@ class Deployment(Struct, frozen=True, kw_only=True):
         status: `deployed`; `paused` where nothing advances by itself.
     """
 
-    configuration: Configuration
     version: str = ""
     deployment_date: str = ""
+    configuration: Configuration
     status: str = ""
 
 
