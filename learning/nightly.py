@@ -108,8 +108,8 @@ def run(workshop: Workshop, *, dry_run: bool = False) -> Round:
         FatalError: the data set or the champion is damaged.
     """
     folder = workshop.registry.root / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         with locked(folder, 0.0):
             begun = time.perf_counter()
             done = _Night(workshop).round(dry_run=dry_run)
@@ -119,6 +119,8 @@ def run(workshop: Workshop, *, dry_run: bool = False) -> Round:
             return done
     except BlockingIOError as error:
         raise TransientError(f"another round is running in {folder}") from error
+    except OSError as error:
+        raise TransientError(f"a round in {folder} failed on the disk: {error}") from error
 
 
 class _Night:

@@ -36,7 +36,7 @@ def draw(runs: Sequence[Run], path: Path) -> None:
             axis.set(title=name, xlabel="nights of learning", ylim=(40, 100))
             axis.grid(alpha=0.3)
         axes[0].set_ylabel("tasks that succeed, %")
-        axes[-1].legend(loc="lower right")
+        axes[-1].legend(loc="center right")
         figure.savefig(path, format="svg", metadata={"Date": None})
 
 

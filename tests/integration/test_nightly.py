@@ -166,3 +166,10 @@ def test_a_line_that_was_cut_short_is_no_round(workshop: Workshop) -> None:
     assert len(read_rounds(workshop.registry)) == 1
     run(workshop)
     assert [each.verdict for each in read_rounds(workshop.registry)] == ["challenger", "refused"]
+
+
+def test_a_disk_that_fails_is_said_to_fail(workshop: Workshop) -> None:
+    workshop.registry.root.mkdir(parents=True)
+    (workshop.registry.root / "rounds").write_text("no folder")
+    with pytest.raises(TransientError, match="failed on the disk"):
+        run(workshop)
