@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-BEST_AT = 300.0
+BEST_AT = 500.0
 """Sum of p (1 - p) at which an effect's interval is narrowest: somewhat fewer treated outcomes. The
-later, the more cautious at first; chosen by `python -m bench.sequential` as the earliest at which
-coverage holds from the first outcome on, with a tenth treated."""
+later, the more cautious at first, when a tenth is treated and hardly any of these has failed yet.
+`python -m bench.sequential` chose it: from the first outcome on, either end is wrong in no more
+than half of alpha of the runs; at 300 the lower end is."""
 
 _VARIANCE = 0.16
 """Of a reward whose mean is .8: turns `BEST_AT` into the time of the boundary, fixed in advance."""
