@@ -162,6 +162,12 @@ class LiveBase:
         alive[chunks.start : chunks.stop] = False
         return LiveBase(self.base, alive)
 
+    def chunks_of(self, path: str) -> range:
+        """Live chunks of a file; those of one file are replaced together."""
+        file = self.base.files.get(path)
+        live = file is not None and file.chunks and self.alive[file.chunks.start]
+        return file.chunks if file is not None and live else range(0)
+
     def nearest(self, vectors: NDArray[np.float32], k: int) -> Neighbours:
         """Live chunks nearest to each row of `vectors`, shape (n, dim)."""
         return self.base.nearest(vectors, k, self._selector)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from vectors.log import LogEntry
     from vectors.manifest import SnapshotInfo
+    from vectors.memory import Memory
     from vectors.search import Place, View
 
 
@@ -107,6 +108,11 @@ class Collection:
         states = self._contents.states.copy()
         return {path: state for path, state in states.items() if state.content_hash}
 
+    def holds(self, path: str) -> bool:
+        """Whether a file is there."""
+        state = self._contents.states.get(path)
+        return state is not None and bool(state.content_hash)
+
     def states(self) -> dict[str, FileState]:
         """Every file known, removed ones with an empty hash; a commit must exceed its version."""
         return self._contents.states.copy()
@@ -171,9 +177,19 @@ class Collection:
         return self.search_batch([text], vectors, k)[0]
 
     def search_batch(
-        self, texts: Sequence[str], vectors: NDArray[np.float32] | None, k: int = 5
+        self,
+        texts: Sequence[str],
+        vectors: NDArray[np.float32] | None,
+        k: int = 5,
+        memories: Sequence[Memory] | None = None,
     ) -> list[list[Hit]]:
         """Find chunks for several texts at once; `vectors` has shape (len(texts), dim).
+
+        Args:
+            texts: any texts at all.
+            vectors: their embeddings; None searches by words alone.
+            k: most results per text.
+            memories: what similar work touched, see `vectors.memory.remember`.
 
         Raises:
             FatalError: the vectors are not of this collection's width.
@@ -182,7 +198,7 @@ class Collection:
             message = f"{self.name}: vectors of shape {vectors.shape} for {len(texts)} x {self.dim}"
             raise FatalError(message)
         view = self._contents.view
-        found = search(view, texts, vectors, k)
+        found = search(view, texts, vectors, k, memories)
         return [[self._hit(view, place, score) for place, score in ranked] for ranked in found]
 
     def freeze(self) -> Frozen:

@@ -32,6 +32,7 @@ class Delta:
         self.dim = dim
         self.size = 0
         self.paths: list[str] = []
+        self.ranges: dict[str, range] = {}
         self.chunks: list[Chunk] = []
         self.postings: dict[str, tuple[list[int], list[int]]] = {}
         self._vectors = np.empty((_FIRST_CAPACITY, dim), np.float32)
@@ -62,7 +63,8 @@ class Delta:
         self._vectors[first : self.size] = vectors
         self.paths.append(entry.path)
         self.chunks += entry.chunks
-        return range(first, self.size)
+        self.ranges[entry.path] = range(first, self.size)
+        return self.ranges[entry.path]
 
     def rows(self) -> tuple[NDArray[np.float32], Columns]:
         """Vectors, shape (size, dim), and columns of what stands in the delta now; no copies."""
@@ -106,6 +108,12 @@ class LiveDelta:
     def path(self, file: int) -> str:
         """Path of a file by number."""
         return self._delta.paths[file]
+
+    def chunks_of(self, path: str) -> range:
+        """Live chunks of a file; none where it has changed since."""
+        chunks = self._delta.ranges.get(path, range(0))
+        live = chunks and chunks.stop <= len(self.alive) and self.alive[chunks.start]
+        return chunks if live else range(0)
 
     def postings(self, terms: Sequence[str]) -> dict[str, Posting]:
         """Where the given terms occur; absent terms are left out."""

@@ -74,7 +74,7 @@ def chunk_terms(path_terms: Sequence[str], chunk: Chunk) -> ChunkTerms:
         path_terms: `terms(path)`, computed once for all chunks of a file.
         chunk: the chunk itself.
     """
-    counts = Counter(terms(chunk.text))
+    counts = Counter(terms(chunk.searched_text))
     for term in terms(chunk.symbol or ""):
         counts[term] += _SYMBOL_WEIGHT
     for term in path_terms:

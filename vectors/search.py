@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from vectors.memory import Memory
     from vectors.segment import Segment
 
 _DEPTH = 100
@@ -37,18 +38,22 @@ class Fusion:
         dense: weight of the cosine.
         path: weight of query terms that stand in the path.
         coherence: weight of how much of the best candidates lies in the same file.
+        memory: weight of how much similar work touched the file (`vectors.memory`).
         per_file: most results of one file; a second one only where files are fewer than k.
         least_dense: a chunk below this cosine and below `least_coverage` is not relevant at all.
         least_coverage: share of the best possible BM25 score of the query, 0-1.
+        least_memory: what similar work touched so much is relevant, whatever it says.
     """
 
     lexical: float = 1.0
     dense: float = 0.5
     path: float = 0.35
     coherence: float = 0.3
+    memory: float = 1.0
     per_file: int = 2
     least_dense: float = 0.25
     least_coverage: float = 0.12
+    least_memory: float = 0.3
 
 
 class View(NamedTuple):
@@ -79,6 +84,7 @@ class Candidates(NamedTuple):
 
     Attributes:
         coverage: lexical score as a share of the best possible one, 0-1.
+        memory: how much similar work touched the file, 0-1.
     """
 
     places: list[Place]
@@ -86,6 +92,7 @@ class Candidates(NamedTuple):
     dense: NDArray[np.float32]
     path: NDArray[np.float32]
     coverage: NDArray[np.float32]
+    memory: NDArray[np.float32]
 
 
 class Ranked(NamedTuple):
@@ -98,11 +105,13 @@ class Ranked(NamedTuple):
 DEFAULT = Fusion()
 
 
-def search(
+def search(  # noqa: PLR0913 - what is searched, for what, and how
     view: View,
     texts: Sequence[str],
     vectors: NDArray[np.float32] | None,
     k: int,
+    memories: Sequence[Memory] | None = None,
+    *,
     fusion: Fusion = DEFAULT,
 ) -> list[list[Ranked]]:
     """Find the best chunks for each text.
@@ -112,6 +121,7 @@ def search(
         texts: any text at all.
         vectors: shape (len(texts), dim), L2-normalised; None searches by words alone.
         k: most results per text.
+        memories: for each text, how much similar work touched which files.
         fusion: weights and floors.
 
     Returns:
@@ -119,13 +129,17 @@ def search(
     """
     if k < 1 or not view.chunk_count:
         return [[] for _ in texts]
+    memories = memories or [{}] * len(texts)
     if vectors is None:
-        return [fuse(_candidates(view, text, None, ()), k, fusion) for text in texts]
+        return [
+            fuse(_candidates(view, text, None, (), memory), k, fusion)
+            for text, memory in zip(texts, memories, strict=True)
+        ]
     vectors = np.ascontiguousarray(vectors, np.float32)
     near = [segment.nearest(vectors, _DEPTH) for segment in view.segments]
     return [
-        fuse(_candidates(view, text, vectors[row], [n.ids[row] for n in near]), k, fusion)
-        for row, text in enumerate(texts)
+        fuse(_candidates(view, text, vectors[row], [n.ids[row] for n in near], memory), k, fusion)
+        for row, (text, memory) in enumerate(zip(texts, memories, strict=True))
     ]
 
 
@@ -141,11 +155,17 @@ def fuse(candidates: Candidates, k: int, fusion: Fusion = DEFAULT) -> list[Ranke
         + fusion.path * _relative(candidates.path)
     )
     scores = relevance + fusion.coherence * _coherence(candidates.places, relevance)
-    scores /= fusion.lexical + fusion.dense + fusion.path + fusion.coherence
+    weights = fusion.lexical + fusion.dense + fusion.path + fusion.coherence
+    if candidates.memory.any():
+        scores += fusion.memory * candidates.memory
+        weights += fusion.memory
+    scores /= weights
     # Rounded so that the order of summation cannot decide a tie.
     scores = np.round(scores.astype(np.float64), 5)
-    relevant = (candidates.dense >= fusion.least_dense) | (
-        candidates.coverage >= fusion.least_coverage
+    relevant = (
+        (candidates.dense >= fusion.least_dense)
+        | (candidates.coverage >= fusion.least_coverage)
+        | (candidates.memory >= fusion.least_memory)
     )
     order = np.argsort(-scores, kind="stable")
     ranked = (
@@ -198,6 +218,7 @@ def _candidates(
     text: str,
     vector: NDArray[np.float32] | None,
     near: Sequence[NDArray[np.int64]],
+    memory: Memory,
 ) -> Candidates:
     words, ideal = _words(view, query_terms(text))
     rows: list[tuple[Place, float, float, float]] = []
@@ -205,9 +226,10 @@ def _candidates(
         ids = _most(words[number].body)
         if vector is not None:
             ids = np.union1d(ids, near[number][near[number] >= 0])
+        ids = np.union1d(ids, _remembered(segment, memory, vector))
         dense = np.zeros(len(ids)) if vector is None else segment.vectors(ids) @ vector
         columns = segment.columns
-        places = (
+        found = (
             Place(segment.path(file), start_line, number, id_)
             for id_, file, start_line in zip(
                 ids.tolist(),
@@ -217,12 +239,28 @@ def _candidates(
             )
         )
         signals = (words[number].body[ids], dense, words[number].path[ids])
-        rows += zip(places, *(signal.tolist() for signal in signals), strict=True)
+        rows += zip(found, *(signal.tolist() for signal in signals), strict=True)
     rows.sort()
     lexical, dense, path = (
         np.array([row[column] for row in rows], np.float32) for column in (1, 2, 3)
     )
-    return Candidates([row[0] for row in rows], lexical, dense, path, lexical / np.float32(ideal))
+    places = [row[0] for row in rows]
+    remembered = np.array([memory.get(place.path, 0.0) for place in places], np.float32)
+    return Candidates(places, lexical, dense, path, lexical / np.float32(ideal), remembered)
+
+
+def _remembered(
+    segment: Segment, memory: Memory, vector: NDArray[np.float32] | None
+) -> NDArray[np.int64]:
+    """Ids of the best chunk of each file that is remembered: the nearest, or else the first."""
+    files = [chunks for path in memory if (chunks := segment.chunks_of(path))]
+    if vector is None:
+        return np.array([chunks.start for chunks in files], np.int64)
+    best = []
+    for chunks in files:
+        ids = np.arange(chunks.start, chunks.stop, dtype=np.int64)
+        best.append(ids[int(np.argmax(segment.vectors(ids) @ vector))])
+    return np.array(best, np.int64)
 
 
 def _words(view: View, terms: Sequence[str]) -> tuple[list[_Words], float]:

@@ -52,6 +52,9 @@ class Segment(Protocol):
     def path(self, file: int) -> str:
         """Path of a file by its number in this segment."""
 
+    def chunks_of(self, path: str) -> range:
+        """Live chunks of a file; empty if it has none in this segment."""
+
     def postings(self, terms: Sequence[str]) -> dict[str, Posting]:
         """Where the given terms occur, replaced chunks included; absent terms are left out."""
 

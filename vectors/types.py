@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+CHANGE = "change"
+"""Kind of a chunk that is a piece of past work, see `vectors.memory`."""
+
+
 class Chunk(Struct, frozen=True, kw_only=True):
     """A stretch of one file that is found as a whole.
 
@@ -20,7 +24,7 @@ class Chunk(Struct, frozen=True, kw_only=True):
         start_line: 1-based, inclusive.
         end_line: 1-based, inclusive.
         symbol: qualified name of the definition it lies in (`Consumer.claim`), if any.
-        kind: `code`, `doc`, `config` or `text`.
+        kind: `code`, `doc`, `config`, `text` or `change`.
         text: the lines themselves.
     """
 
@@ -33,7 +37,12 @@ class Chunk(Struct, frozen=True, kw_only=True):
     @property
     def embedded_text(self) -> str:
         """What the encoder sees: symbol and body, never the path, so a move re-embeds nothing."""
-        return f"{self.symbol}\n{self.text}" if self.symbol else self.text
+        return f"{self.symbol}\n{self.searched_text}" if self.symbol else self.searched_text
+
+    @property
+    def searched_text(self) -> str:
+        """What words are counted in: the text; of past work what was said, not what it touched."""
+        return self.text.partition("\n\n")[0] if self.kind == CHANGE else self.text
 
 
 class FileDelta(Struct, frozen=True, kw_only=True):

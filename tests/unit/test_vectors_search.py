@@ -25,10 +25,15 @@ def tree() -> Collection:
     return collection
 
 
-def candidates(*rows: tuple[str, float, float, float, float]) -> Candidates:
+def candidates(
+    *rows: tuple[str, float, float, float, float], memory: dict[str, float] | None = None
+) -> Candidates:
     places = [Place(row[0], at, 0, at) for at, row in enumerate(rows)]
-    signals = (np.array([row[column] for row in rows], np.float32) for column in range(1, 5))
-    return Candidates(places, *signals)
+    lexical, dense, path, coverage = (
+        np.array([row[column] for row in rows], np.float32) for column in range(1, 5)
+    )
+    remembered = np.array([(memory or {}).get(row[0], 0) for row in rows], np.float32)
+    return Candidates(places, lexical, dense, path, coverage, remembered)
 
 
 def paths(found: Candidates, k: int = 5, fusion: Fusion | None = None) -> list[str]:
@@ -55,6 +60,15 @@ def test_a_file_has_two_results_at_most_and_other_files_go_first() -> None:
     found = candidates(*(("a", 9.0 - at, 0, 0, 0.5) for at in range(5)), ("b", 1.0, 0, 0, 0.5))
     assert paths(found) == ["a", "a", "b"]
     assert paths(found, k=2) == ["a", "b"]
+
+
+def test_what_similar_work_touched_comes_first_and_needs_no_words() -> None:
+    rows = (("words", 4.0, 0.6, 0.0, 0.5), ("remembered", 0.0, 0.1, 0.0, 0.0))
+    assert paths(candidates(*rows)) == ["words"]
+    assert paths(candidates(*rows, memory={"remembered": 1.0})) == ["words", "remembered"]
+    assert paths(candidates(*rows, memory={"remembered": 0.1})) == ["words"]
+    both = candidates(*rows, ("also", 3.5, 0.6, 0.0, 0.4), memory={"also": 0.5})
+    assert paths(both)[0] == "also"
 
 
 def test_what_is_below_the_floor_is_no_result() -> None:

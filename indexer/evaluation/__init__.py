@@ -1,0 +1,1 @@
+"""How good retrieval is, by what a repository's own history says."""

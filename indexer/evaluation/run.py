@@ -1,0 +1,157 @@
+"""Asks a past tree what later commits were about. Nothing that came after the cut is indexed."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from indexer.build import build_store
+from indexer.evaluation.cut import MOST_FILES, cut, refuse_leaks
+from indexer.evaluation.figures import (
+    Answer,
+    Figures,
+    Latency,
+    figures,
+    latency,
+    per_language,
+)
+from indexer.remembering import deltas, history_of
+from vectors.collection import Collection
+from vectors.memory import remember
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from indexer.evaluation.cut import Question
+    from vectors.types import Encoder
+
+_FILES = 10
+_CONTEXT = 5
+
+
+class Wrong(Struct, frozen=True):
+    """A question none of whose files was among the first five."""
+
+    commit: str
+    subject: str
+    relevant: list[str]
+    found: list[str]
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """What an evaluation found.
+
+    Attributes:
+        revision: the commit whose tree was indexed.
+        commits: pieces of past work that were remembered.
+        live: whether each answer was learned from before the next question.
+        index_seconds: to cut, embed and write everything.
+        index_bytes: of the store.
+        wrong: what was not found, in the order of the questions.
+    """
+
+    repo: str
+    revision: str
+    figures: Figures
+    per_language: dict[str, Figures]
+    latency_ms: Latency
+    files: int
+    chunks: int
+    commits: int
+    live: bool
+    index_seconds: float
+    index_bytes: int
+    wrong: list[Wrong]
+
+
+def evaluate(  # noqa: PLR0913 - what is measured, and how
+    repo: Path,
+    encoder: Encoder,
+    *,
+    count: int = 300,
+    live: bool = False,
+    memory: bool = True,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
+) -> Report:
+    """Evaluate retrieval on one repository.
+
+    Args:
+        repo: a git repository, bare or not; it is only read.
+        encoder: embeds chunks, history and questions.
+        count: how many commits to ask for.
+        live: learn from every answer before the next question, as finished tasks teach.
+        memory: whether past work is remembered at all.
+        progress: told what is being done, how far, of how much.
+
+    Raises:
+        FatalError: it is no repository, its history is too short, or something would leak.
+        TransientError: encoder or disk failed.
+    """
+    past = cut(repo, count)
+    learned = past.history() if memory else []
+    refuse_leaks(past, learned)
+    with TemporaryDirectory(prefix="cortex-") as folder:
+        tree, store = Path(folder, "tree"), Path(folder, "store")
+        past.extract(tree)
+        begun = time.perf_counter()
+        built = build_store(
+            tree, store, encoder, progress=lambda now: progress("files", now.files, now.total_files)
+        )
+        history = history_of(built.collection, learned, encoder)
+        seconds = time.perf_counter() - begun
+        code = Collection.open(store, built.collection, embedder=encoder.identity)
+        commits = history.chunk_count
+        answers = []
+        for number, question in enumerate(past.questions, 1):
+            answers.append(_answer(code, history, encoder, question))
+            if live:
+                history.apply(deltas([question.commit], encoder)[0])
+            progress("questions", number, len(past.questions))
+        size = sum(path.stat().st_size for path in store.rglob("*") if path.is_file())
+    return Report(
+        repo=str(repo),
+        revision=past.revision,
+        figures=figures(answers),
+        per_language=per_language(answers),
+        latency_ms=latency(answers),
+        files=built.files,
+        chunks=built.chunks,
+        commits=commits,
+        live=live,
+        index_seconds=round(seconds, 1),
+        index_bytes=size,
+        wrong=[
+            _wrong(question, answer)
+            for question, answer in zip(past.questions, answers, strict=True)
+            if answer.relevant.isdisjoint(answer.files[:MOST_FILES])
+        ],
+    )
+
+
+def _answer(code: Collection, history: Collection, encoder: Encoder, question: Question) -> Answer:
+    texts = [question.commit.subject]
+    begun = time.perf_counter()
+    vectors = encoder.encode(texts)
+    memories = remember(history, code, texts, vectors)
+    context = code.search_batch(texts, vectors, _CONTEXT, memories)[0]
+    seconds = time.perf_counter() - begun
+    ranked = code.search_batch(texts, vectors, _FILES, memories)[0]
+    return Answer(
+        relevant=question.relevant,
+        files=tuple(dict.fromkeys(hit.path for hit in ranked)),
+        context=tuple(hit.path for hit in context),
+        seconds=seconds,
+    )
+
+
+def _wrong(question: Question, answer: Answer) -> Wrong:
+    return Wrong(
+        question.commit.sha[:12],
+        question.commit.subject,
+        sorted(answer.relevant),
+        [*answer.files[:MOST_FILES]],
+    )
