@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import math
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
-    Monitor = SampleRatioMonitor | FailureMonitor | LimitMonitor | Multinomial
+    Monitor: TypeAlias = "SampleRatioMonitor | FailureMonitor | LimitMonitor | Multinomial"
     Update = Callable[[int, float, int, int], bool]
 
 ALPHA = 0.05
@@ -64,11 +64,13 @@ def effects_aa(
     return Alarms(above / total, below / total)
 
 
-class Multinomial:
+class Multinomial(NamedTuple):
     """`sample_ratio` of two arms as a monitor, to compare with."""
 
-    def __init__(self, concentration: float, peak: float = 0.0, treated: int = 0, n: int = 0):
-        self.concentration, self.peak, self.treated, self.n = concentration, peak, treated, n
+    concentration: float
+    peak: float = 0.0
+    treated: int = 0
+    n: int = 0
 
     def update(self, treated: int, expected: float, n: int) -> Multinomial:
         counts = self.treated + treated, self.n + n - self.treated - treated
