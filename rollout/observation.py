@@ -11,16 +11,18 @@ from rollout.statistics.sequences import EffectMonitor
 
 
 class Bin(Struct, frozen=True, gc=False):
-    """Decisions of about one confidence whose right master is known.
+    """Decisions of about one confidence that have been heard of.
 
     Attributes:
-        gap: sum of confidence minus 1 where the decision was right, minus 0 where it was not.
-        square: sum of the squares of that.
+        confidence: sum over all `n`.
+        right: of the `n`, those known to be for the right master.
+        unknown: of the `n`, those of which nobody knows.
     """
 
     n: int = 0
-    gap: float = 0.0
-    square: float = 0.0
+    confidence: float = 0.0
+    right: int = 0
+    unknown: int = 0
 
 
 class Arm(Struct, frozen=True, kw_only=True):
@@ -30,9 +32,10 @@ class Arm(Struct, frozen=True, kw_only=True):
         decisions: how many were made.
         outcomes: how many of them have been heard of.
         successes: of these, done by the master that was chosen.
-        known: decisions whose right master is known: a master had success, or passed the task on
-            and said to whom.
-        right: of these, those that chose it.
+        heard_ms: when the last of these came, by the server's clock; 0 if none did.
+        known: decisions of which it is known whether they chose the right master: a master had
+            success, or passed the task on. Whether one that failed was the right one nobody knows.
+        right: of these, those that did.
         squares: over these, the sum of (confidence - right)^2; divided by `known`, the Brier score.
         fallbacks: why treatment was decided by rules, and how often.
         sought: decisions that were to have context.
@@ -44,6 +47,7 @@ class Arm(Struct, frozen=True, kw_only=True):
     decisions: int
     outcomes: int
     successes: int
+    heard_ms: int
     known: int
     right: int
     squares: float
@@ -62,20 +66,23 @@ class Shadow(Struct, frozen=True, kw_only=True):
         champion: whether treatment would be decided by that very model.
         decisions: tasks on which it had an opinion and rules decided.
         agreed: of these, those on which it would have chosen the same master.
-        known: of these, those whose right master is known.
-        right: of the known, those on which the model is right.
-        rules_right: of the known, those on which the rules are.
-        differing: of the known, those on which exactly one of the two is right.
+        outcomes: of these, those that have been heard of.
+        right: of the outcomes, those that name the model's master as the right one.
+        rules_right: of the outcomes, those that name the rules'.
+        differing: of the outcomes, those that name exactly one of the two.
+        open: of the outcomes, those without success that say nothing of the model, since it would
+            have chosen another master and no right one is named.
     """
 
     model: str
     champion: bool
     decisions: int
     agreed: int
-    known: int
+    outcomes: int
     right: int
     rules_right: int
     differing: int
+    open: int
 
 
 class Observation(Struct, frozen=True, kw_only=True):

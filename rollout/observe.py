@@ -77,7 +77,8 @@ class Observer:
             stream = min(unread, key=lambda name: _moment(self._position[name]))
             if not self._read(stream) or _moment(self._position[stream]) > now_ms:
                 unread.discard(stream)
-        return self._tally.observation(now_ms)
+        pinned = self.timeline.config.model is not None
+        return self._tally.observation(now_ms, pinned=pinned)
 
     def _read(self, stream: str) -> bool:
         """Take a page of a stream; whether there may be more."""
@@ -86,7 +87,7 @@ class Observer:
         page = [*islice(ranges.forward(self._client, stream, after), _PAGE)]
         for entry_id, fields in page:
             if stream == self._keys.outcomes:
-                self._hear(fields)
+                self._hear(fields, _moment(entry_id.decode()))
             else:
                 self._see(fields)
             if self.timeline.begun != begun:
@@ -106,13 +107,13 @@ class Observer:
             return
         self._tally.decided(seen, self._share(config))
 
-    def _hear(self, fields: Mapping[bytes, bytes]) -> None:
+    def _hear(self, fields: Mapping[bytes, bytes], at_ms: int) -> None:
         kind = fields.get(b"outcome", b"")
         if kind not in _OUTCOMES or b"task_id" not in fields or b"master" not in fields:
             return  # not written by a master
         correct = fields.get(b"correct_master")
         heard = Heard(_text(fields[b"master"]), _text(kind), _text(correct) if correct else None)
-        self._tally.reported(_text(fields[b"task_id"]), heard)
+        self._tally.reported(_text(fields[b"task_id"]), heard, at_ms)
 
     def _follow(self) -> None:
         """See what became of the configuration; begin anew if that is another rollout."""

@@ -57,11 +57,18 @@ class Heard(NamedTuple):
     correct_master: str | None
 
     @property
-    def right(self) -> str | None:
+    def right_master(self) -> str | None:
         """The right master, where this says who that is."""
         if self.outcome == "success":
             return self.master
         return self.correct_master if self.outcome == "rerouted" else None
+
+    def speaks_for(self, master: str) -> bool | None:
+        """Whether a master was the right one; None where this does not tell."""
+        right = self.right_master
+        if right is not None:
+            return master == right
+        return False if self.outcome == "rerouted" and master == self.master else None
 
 
 class _Waiting(NamedTuple):
@@ -80,11 +87,11 @@ _COUNTED: Final = _Waiting(False, 0.0, 0, "", 0.0, None, None)  # noqa: FBT003 -
 class _ArmTally:
     def __init__(self) -> None:
         self.decisions = self.sought = self.found = 0
-        self.outcomes = self.successes = self.known = self.right = 0
+        self.outcomes = self.successes = self.heard_ms = self.known = self.right = 0
         self.squares = 0.0
         self.fallbacks: Counter[str] = Counter()
         self.latency: Sketch = Counter()
-        self.bins = [[0, 0.0, 0.0] for _ in range(BINS)]
+        self.bins = [[0, 0.0, 0, 0] for _ in range(BINS)]
 
     def decided(self, seen: Seen) -> None:
         self.decisions += 1
@@ -95,25 +102,27 @@ class _ArmTally:
         if seen.fallback_reason:
             self.fallbacks[seen.fallback_reason] += 1
 
-    def reported(self, confidence: float, *, success: bool, right: bool | None) -> None:
+    def reported(self, confidence: float, at_ms: int, *, success: bool, right: bool | None) -> None:
         self.outcomes += 1
         self.successes += success
-        if right is None:
-            return
-        gap = confidence - right
-        self.known += 1
-        self.right += right
-        self.squares += gap * gap
+        self.heard_ms = max(self.heard_ms, at_ms)
         each = self.bins[min(int(confidence * BINS), BINS - 1)]
         each[0] += 1
-        each[1] += gap
-        each[2] += gap * gap
+        each[1] += confidence
+        if right is None:
+            each[3] += 1
+            return
+        each[2] += right
+        self.known += 1
+        self.right += right
+        self.squares += (confidence - right) ** 2
 
     def freeze(self) -> Arm:
         return Arm(
             decisions=self.decisions,
             outcomes=self.outcomes,
             successes=self.successes,
+            heard_ms=self.heard_ms,
             known=self.known,
             right=self.right,
             squares=self.squares,
@@ -121,22 +130,46 @@ class _ArmTally:
             sought=self.sought,
             found=self.found,
             latency=dict(self.latency),
-            calibration=tuple(Bin(int(n), gap, square) for n, gap, square in self.bins),
+            calibration=tuple(
+                Bin(int(n), confidence, int(right), int(unknown))
+                for n, confidence, right, unknown in self.bins
+            ),
         )
 
 
 class _ShadowTally:
     def __init__(self) -> None:
         self.champion = False
-        self.decisions = self.agreed = self.known = 0
-        self.right = self.rules_right = self.differing = 0
+        self.decisions = self.agreed = 0
+        self.outcomes = self.right = self.rules_right = self.differing = self.open = 0
 
-    def reported(self, opinion: str, master: str, right: str) -> None:
-        model_is, rules_are = opinion == right, master == right
-        self.known += 1
-        self.right += model_is
-        self.rules_right += rules_are
-        self.differing += model_is != rules_are
+    def decided(self, opinion: str, seen: Seen, model: str) -> None:
+        self.champion = model == seen.model_version
+        self.decisions += 1
+        self.agreed += opinion == seen.selected_master
+
+    def reported(self, opinion: str, master: str, heard: Heard) -> None:
+        right = heard.right_master
+        self.outcomes += 1
+        if right is None:
+            self.open += opinion != master
+            return
+        self.right += opinion == right
+        self.rules_right += master == right
+        self.differing += (opinion == right) != (master == right)
+
+    def freeze(self, model: str) -> Shadow:
+        return Shadow(
+            model=model,
+            champion=self.champion,
+            decisions=self.decisions,
+            agreed=self.agreed,
+            outcomes=self.outcomes,
+            right=self.right,
+            rules_right=self.rules_right,
+            differing=self.differing,
+            open=self.open,
+        )
 
 
 class Tally:
@@ -155,7 +188,7 @@ class Tally:
         """
         self._waiting: Recent[_Waiting] = Recent(memory)
         self._units: Recent[bool] = Recent(memory)
-        self._early: Recent[Heard] = Recent(min(memory, _EARLY))
+        self._early: Recent[tuple[Heard, int]] = Recent(min(memory, _EARLY))
         self._success, self._accuracy = EffectMonitor(), EffectMonitor()
         self._ratio = SampleRatioMonitor()
         self._models: Counter[str] = Counter()
@@ -190,9 +223,7 @@ class Tally:
             model, opinion = seen.shadow.model_version, intern(seen.shadow.selected_master)
         if model is not None:
             shadow = self._shadows.setdefault(intern(model), _ShadowTally())
-            shadow.champion = model == seen.model_version
-            shadow.decisions += 1
-            shadow.agreed += opinion == seen.selected_master
+            shadow.decided(opinion or "", seen, model)
         waiting = _Waiting(
             treated,
             share,
@@ -203,21 +234,32 @@ class Tally:
             model,
         )
         self._waiting.put(seen.task_id, waiting)
-        heard = self._early.pop(seen.task_id)
-        if heard is not None:
-            self._join(seen.task_id, waiting, heard)
+        early = self._early.pop(seen.task_id)
+        if early is not None:
+            self._join(seen.task_id, waiting, *early)
 
-    def reported(self, task_id: str, heard: Heard) -> None:
-        """Count an outcome, if its decision was; keep it if that may yet come."""
+    def reported(self, task_id: str, heard: Heard, at_ms: int) -> None:
+        """Count an outcome, if its decision was; keep it if that may yet come.
+
+        Args:
+            task_id: of the task.
+            heard: the outcome.
+            at_ms: when it came, by the server's clock.
+        """
         waiting = self._waiting.get(task_id)
         if waiting is None:
             if self._early.get(task_id) is None:
-                self._early.put(task_id, heard)
+                self._early.put(task_id, (heard, at_ms))
         elif waiting is not _COUNTED:
-            self._join(task_id, waiting, heard)
+            self._join(task_id, waiting, heard, at_ms)
 
-    def observation(self, at_ms: int) -> Observation:
-        """Return what was seen, up to a moment."""
+    def observation(self, at_ms: int, *, pinned: bool) -> Observation:
+        """Return what was seen, up to a moment.
+
+        Args:
+            at_ms: the moment, by the server's clock.
+            pinned: whether the configuration names the model of treatment.
+        """
         self._update()
         control, treatment = (arm.freeze() for arm in self._arms)
         return Observation(
@@ -227,7 +269,7 @@ class Tally:
             accuracy=self._accuracy,
             ratio=self._ratio,
             models=dict(self._models),
-            shadow=self._shadow(),
+            shadow=self._shadow(pinned=pinned),
             at_ms=at_ms,
         )
 
@@ -242,19 +284,18 @@ class Tally:
         count[0] += treated
         count[1] += 1
 
-    def _join(self, task_id: str, waiting: _Waiting, heard: Heard) -> None:
+    def _join(self, task_id: str, waiting: _Waiting, heard: Heard, at_ms: int) -> None:
         self._waiting.put(task_id, _COUNTED)
         success = heard.outcome == "success" and heard.master == waiting.master
-        master = heard.right
-        right = None if master is None else waiting.master == master
+        right = heard.speaks_for(waiting.master)
         self._rewards.append((waiting.treated, success, waiting.share))
         if right is not None:
             self._rights.append((waiting.treated, right, waiting.share))
         if waiting.version >= self.staged:
             arm = self._arms[waiting.treated]
-            arm.reported(waiting.confidence, success=success, right=right)
-        if waiting.model is not None and waiting.shadow is not None and master is not None:
-            self._shadows[waiting.model].reported(waiting.shadow, waiting.master, master)
+            arm.reported(waiting.confidence, at_ms, success=success, right=right)
+        if waiting.model is not None and waiting.shadow is not None:
+            self._shadows[waiting.model].reported(waiting.shadow, waiting.master, heard)
         if len(self._rewards) >= _AT_ONCE:
             self._update()
 
@@ -268,21 +309,12 @@ class Tally:
         self._rewards.clear()
         self._rights.clear()
 
-    def _shadow(self) -> Shadow | None:
-        """The opinion of the newest model; an older one's is of no interest any more."""
-        if not self._shadows:
-            return None
-        model, tally = next(reversed(self._shadows.items()))
-        return Shadow(
-            model=model,
-            champion=tally.champion,
-            decisions=tally.decisions,
-            agreed=tally.agreed,
-            known=tally.known,
-            right=tally.right,
-            rules_right=tally.rules_right,
-            differing=tally.differing,
-        )
+    def _shadow(self, *, pinned: bool) -> Shadow | None:
+        """The opinion of the newest model; where one is pinned, of that one."""
+        for model in reversed(self._shadows):
+            if self._shadows[model].champion or not pinned:
+                return self._shadows[model].freeze(model)
+        return None
 
 
 def _updated(monitor: EffectMonitor, heard: Iterable[tuple[bool, bool, float]]) -> EffectMonitor:

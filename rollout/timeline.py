@@ -35,6 +35,7 @@ class Timeline(Struct, frozen=True, kw_only=True):
         begun: version it began with.
         staged: version its present stage began with.
         begun_ms: nothing of it is older, in milliseconds by the clock of the log's server.
+        staged_ms: when its present stage began, likewise.
         changed_ms: when the newest version was made, likewise.
     """
 
@@ -42,6 +43,7 @@ class Timeline(Struct, frozen=True, kw_only=True):
     begun: int
     staged: int
     begun_ms: int
+    staged_ms: int
     changed_ms: int
 
     @property
@@ -66,16 +68,16 @@ def read_timeline(client: Redis, keys: Keys, defaults: RolloutConfig) -> Timelin
         redis.RedisError: the server could not be asked.
     """
     config = read_config(client, keys, defaults)
-    configs, staged = {config.version: config}, config.version
-    begun_ms = changed_ms = 0
+    configs, made_ms, before_ms = {config.version: config}, dict[int, int](), 0
+    staged = config.version
     for entry_id, entry in ranges.backward(client, keys.control_log):
         version = int(entry[b"version"])
         if version > config.version:
             continue  # made since the hash was read
-        begun_ms = int(entry_id.partition(b"-")[0])
-        changed_ms = changed_ms or begun_ms
+        before_ms = int(entry_id.partition(b"-")[0])
         if version < config.version or version == 0:
             break
+        made_ms[version] = before_ms
         earlier = _undone(config, entry, defaults)
         if _trial(earlier) != _trial(config):
             break
@@ -87,8 +89,9 @@ def read_timeline(client: Redis, keys: Keys, defaults: RolloutConfig) -> Timelin
         configs=configs,
         begun=config.version,
         staged=staged,
-        begun_ms=begun_ms,
-        changed_ms=changed_ms,
+        begun_ms=made_ms.get(config.version, before_ms),
+        staged_ms=made_ms.get(staged, before_ms),
+        changed_ms=made_ms.get(max(configs), before_ms),
     )
 
 

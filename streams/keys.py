@@ -96,6 +96,16 @@ class Keys:
         return f"{self.prefix}control:log"
 
     @property
+    def rollout_lease(self) -> str:
+        """Lease of the one controller of the rollout."""
+        return f"{self.prefix}control:rollout:lease"
+
+    @property
+    def rollout_failures(self) -> str:
+        """What the controller must remember of the present stage, as JSON."""
+        return f"{self.prefix}control:rollout:failures"
+
+    @property
     def chores(self) -> str:
         """Whose turn it is to tidy up."""
         return self._tagged("control:chores")

@@ -78,18 +78,19 @@ def release(client: Redis, key: str, token: int) -> None:
 
     Even if it passes to someone else between the two commands, the tokens keep the order.
     """
-    if _is_ours(client, key, token):
+    if is_held(client, key, token):
         client.delete(key)
+
+
+def is_held(client: Redis, key: str, token: int) -> bool:
+    """Whether a lease is still the one this token was drawn for."""
+    return bool(client.get(key) == str(token).encode())
 
 
 def _renew(client: Redis, key: str, token: int, lease_ms: int, done: threading.Event) -> None:
     while not done.wait(lease_ms / 3000):  # a third of it, in seconds
         try:
-            if _is_ours(client, key, token):
+            if is_held(client, key, token):
                 client.pexpire(key, lease_ms)
         except RedisError:
             continue  # the next turn may do it; if none does, the token is refused
-
-
-def _is_ours(client: Redis, key: str, token: int) -> bool:
-    return bool(client.get(key) == str(token).encode())
