@@ -12,6 +12,7 @@ from ops import (
     demo_command,
     doctor,
     evaluate,
+    evaluate_retrieval,
     export,
     index,
     learn,
@@ -70,6 +71,7 @@ app.command("route")(route.route)
 app.add_typer(index.app, name="index")
 app.command("search")(search.search)
 app.command("evaluate")(evaluate.evaluate)
+app.command("evaluate-retrieval")(evaluate_retrieval.evaluate_retrieval)
 app.command("export")(export.export)
 app.command("queues")(queues.queues)
 app.add_typer(dead.app, name="dead")

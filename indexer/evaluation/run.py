@@ -75,7 +75,7 @@ def evaluate(  # noqa: PLR0913 - what is measured, and how
     count: int = 300,
     live: bool = False,
     memory: bool = True,
-    progress: Callable[[str, int, int], None] = lambda *_: None,
+    progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Report:
     """Evaluate retrieval on one repository.
 
@@ -85,7 +85,7 @@ def evaluate(  # noqa: PLR0913 - what is measured, and how
         count: how many commits to ask for.
         live: learn from every answer before the next question, as finished tasks teach.
         memory: whether past work is remembered at all.
-        progress: told what is being done, how far, of how much.
+        progress: told how far files, then questions, are done, of how many.
 
     Raises:
         FatalError: it is no repository, its history is too short, or something would leak.
@@ -99,7 +99,7 @@ def evaluate(  # noqa: PLR0913 - what is measured, and how
         past.extract(tree)
         begun = time.perf_counter()
         built = build_store(
-            tree, store, encoder, progress=lambda now: progress("files", now.files, now.total_files)
+            tree, store, encoder, progress=lambda now: progress(now.files, now.total_files)
         )
         history = history_of(built.collection, learned, encoder)
         seconds = time.perf_counter() - begun
@@ -110,7 +110,7 @@ def evaluate(  # noqa: PLR0913 - what is measured, and how
             answers.append(_answer(code, history, encoder, question))
             if live:
                 history.apply(deltas([question.commit], encoder)[0])
-            progress("questions", number, len(past.questions))
+            progress(number, len(past.questions))
         size = sum(path.stat().st_size for path in store.rglob("*") if path.is_file())
     return Report(
         repo=str(repo),
