@@ -177,13 +177,15 @@ def _handlers(
     @lru_cache(maxsize=2)
     def handler(config: RolloutConfig, models: Models) -> Handler:
         trouble = Complaint("a model fails", "models work again")
+        serving = models.for_config(config)
         policy = Policy(
             masters,
             rules,
-            models.champion,
+            serving.champion,
             config,
-            models.challenger,
+            serving.challenger,
             lambda error: trouble.happened(error=str(error)),
+            serving.arms,
         )
         retriever = context() if config.enable_rag else None
         needed = retriever is not None or are_asked(models, config)

@@ -113,7 +113,8 @@ class Handler:
         """
         texts = [task.description for task in tasks]
         embeddings = self.embedder.embed(texts) if self.embedder else None
-        routings = self.policy.route([task.task_id for task in tasks], texts, embeddings)
+        ids, metadata = [task.task_id for task in tasks], [task.metadata for task in tasks]
+        routings = self.policy.route(ids, texts, embeddings, metadata)
         contexts = self._retrieve(texts, embeddings, [each.selected_master for each in routings])
         timestamp = datetime.now(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
         now = time.perf_counter()
@@ -199,6 +200,9 @@ def _decision(  # noqa: PLR0913, PLR0917 (a decision is where everything comes t
         latency_ms=round(latency_ms, 3),
         attempt=attempt,
         config_version=config_version,
+        arm=routing.arm,
+        assignment=routing.assignment,
+        unit=routing.unit,
         fallback_reason=UNSET if routing.fallback_reason is None else routing.fallback_reason,
         shadow=UNSET if routing.shadow is None else routing.shadow,
         index_age_ms=UNSET if context.age_ms is None else context.age_ms,

@@ -6,11 +6,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from contracts.errors import FatalError
+from contracts.errors import CortexError, FatalError
 from registry.folder import CONFIG, HEAD, MANIFEST, read_manifest
 from registry.registry import Registry
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from worker.settings import Settings
 
 PACKAGED = Path(str(files("registry").joinpath("seed")))
@@ -34,26 +36,29 @@ class ModelFolders:
         self._packaged = packaged
         self._seen = False
 
-    def find(self, pinned: str | None) -> dict[str, Path]:
+    def find(self, pinned: str | None, arms: Iterable[str] = ()) -> dict[str, Path]:
         """Return the folder of each model that is named, under what it serves as.
 
         Args:
             pinned: version or alias that the live configuration names, if it does. It takes the
                 champion's place; who it replaced is `unpinned`.
+            arms: versions and aliases that arms name.
 
         Returns:
-            `champion` first, `challenger`, `previous` and `unpinned`, as far as there are any. No
-            folder was looked into.
+            `champion` first, `challenger`, `previous`, `unpinned` and what arms name, each as they
+            do, as far as there are any. No folder was looked into.
 
         Raises:
             CortexError: the registry cannot be read or is gone, or nothing is called `pinned`.
         """
         is_model = any((self._path / name).exists() for name in (MANIFEST, CONFIG, HEAD))
         named = {"champion": self._path} if is_model else self._registered()
+        of_arms = {name: folder for name in arms if (folder := self._known(name, named))}
         if pinned is None or pinned == "champion":
-            return named
+            return named | of_arms
         replaced = {"unpinned": named["champion"]} if "champion" in named else {}
-        return {"champion": self._called(pinned, named)} | replaced | _but_champion(named)
+        others = replaced | _but_champion(named | of_arms)
+        return {"champion": self._called(pinned, named)} | others
 
     def _registered(self) -> dict[str, Path]:
         named: dict[str, Path] = {}
@@ -68,6 +73,12 @@ class ModelFolders:
         elif self._seen:
             raise FatalError(f"{self._path}: the registry is gone")
         return named
+
+    def _known(self, name: str, named: dict[str, Path]) -> Path | None:
+        try:
+            return named.get(name) or self._called(name, named)
+        except CortexError:
+            return None
 
     def _called(self, name: str, named: dict[str, Path]) -> Path:
         for folder in named.values():

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
@@ -19,7 +19,7 @@ from contracts.errors import CortexError
 from telemetry.complaint import Complaint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from contracts.messages import RolloutConfig
@@ -34,23 +34,66 @@ _EVERY = 0.3  # seconds; workers promise to follow a change within one
 _PATIENCE = 2.0  # seconds; to end amid native code is no clean end
 
 
+class Serving(NamedTuple):
+    """The models of one configuration.
+
+    Attributes:
+        champion: decides in treatment, also where the configuration has another in its place.
+        challenger: is only listened to.
+        arms: decide in arms that name them, by those names.
+    """
+
+    champion: Model | None
+    challenger: Model | None
+    arms: dict[str, Model]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Models:
-    """What one batch is decided with; compared by identity."""
+    """The models that are open when a batch begins; compared by identity.
+
+    Attributes:
+        champion: serves where the configuration names no other model that is open.
+        challenger: is only listened to.
+        named: every model that is open, under its version and under what it is called.
+    """
 
     champion: Model | None = None
     challenger: Model | None = None
+    named: Mapping[str, Model] = field(default_factory=dict)
+
+    def called(self, name: str) -> Model | None:
+        """Return the model that a configuration means by a name, if it is open."""
+        if name == "champion":  # whose place a pinned one may have taken
+            return self.named.get("unpinned") or self.named.get("champion")
+        return self.named.get(name)
+
+    def for_config(self, config: RolloutConfig) -> Serving:
+        """Return who does what under a configuration.
+
+        It is followed at once if the models it names are open, however old this is.
+        """
+        champion = self.called(config.model or "champion") or self.champion
+        challenger = None if self.challenger is champion else self.challenger
+        arms = {name: model for name in arm_models(config) if (model := self.called(name))}
+        return Serving(champion, challenger, arms)
+
+
+def arm_models(config: RolloutConfig) -> list[str]:
+    """Return the versions and aliases that arms name, in their order."""
+    return [arm.model for arm in config.arms or () if arm.model is not None]
 
 
 def are_asked(models: Models, config: RolloutConfig) -> bool:
     """Whether there is a model that decisions ask, which takes embeddings."""
-    return config.enable_neural and (models.champion or models.challenger) is not None
+    return config.enable_neural and any(models.for_config(config))
 
 
 class LiveModels:
     """Keeps the models at hand that are to serve.
 
-    A folder that is refused, or a registry that cannot be read, leaves the champion in place.
+    A folder that is refused, or a registry that cannot be read, leaves the champion in place; a
+    model that an arm names is missing until it is open.
 
     Attributes:
         current: the models now.
@@ -58,14 +101,15 @@ class LiveModels:
 
     def __init__(
         self,
-        find: Callable[[str | None], dict[str, Path]],
+        find: Callable[[str | None, Iterable[str]], dict[str, Path]],
         open_model: Callable[[Path], Model],
         config: Callable[[], RolloutConfig],
     ) -> None:
         """Look at nothing yet.
 
         Args:
-            find: folders by what they serve as, given the pinned version; or raises `CortexError`.
+            find: folders by what they serve as, given the pinned version and those of arms; or
+                raises `CortexError`.
             open_model: verifies and loads a folder, or raises `CortexError`.
             config: the live configuration; while it switches models off, none is opened.
         """
@@ -80,16 +124,22 @@ class LiveModels:
         self._thread = threading.Thread(target=self._follow, name="live-models", daemon=True)
 
     def start(self) -> None:
-        """Open the champion, then follow."""
-        self.open_champion()
+        """Open the models that decide, then follow."""
+        self.open_deciding()
         self._thread.start()
 
-    def open_champion(self) -> Models:
-        """Open the champion and wait for it; it is absent where there is none, or it is refused."""
+    def open_deciding(self) -> Models:
+        """Open the champion and the models of arms, and wait for them.
+
+        Those are absent that there are not, or that are refused.
+        """
         places = self._look()
-        if champion := places.get("champion"):
-            wait([self._opened[champion]])
-            self._put(self._model(champion), None)
+        for role in ("champion", *arm_models(self._config())):
+            if place := places.get(role):
+                wait(self._opened.values())
+                self._open_one_of([place])
+                wait([self._opened[place]])
+        self._serve(places)
         return self.current
 
     def stop(self) -> None:
@@ -111,24 +161,35 @@ class LiveModels:
         config = self._config()
         if not config.enable_neural:
             return {}
+        arms = arm_models(config)
         try:
-            places = {role: _place(folder) for role, folder in self._find(config.model).items()}
+            folders = self._find(config.model, arms)
+            places = {role: _place(folder) for role, folder in folders.items()}
         except (CortexError, OSError) as error:
             self._unread.happened(error=str(error))
             self._refused = {"all": str(error)}
             return {}
         self._unread.did_not_happen()
         self._forget_all_but({*places.values()})
-        self._open_one_of([*places.values()])
-        self._refused = {role: why for role, place in places.items() if (why := self._why(place))}
-        champion = self._model(places.get("champion")) or self.current.champion
-        challenger = self._model(places.get("challenger"))
-        self._put(champion, None if challenger is champion else challenger)
+        deciding = [places[role] for role in ("champion", *arms) if role in places]
+        self._open_one_of([*deciding, *places.values()])
+        self._refused = {name: "there is no such model" for name in arms if name not in places} | {
+            role: why for role, place in places.items() if (why := self._why(place))
+        }
+        self._serve(places)
         return places
 
-    def _put(self, champion: Model | None, challenger: Model | None) -> None:
-        if (champion, challenger) != (self.current.champion, self.current.challenger):
-            self.current = Models(champion, challenger)
+    def _serve(self, places: Mapping[str, Place]) -> None:
+        """Put in place what is open."""
+        opened = {role: model for role, place in places.items() if (model := self._model(place))}
+        named = opened | {model.version: model for model in opened.values()}
+        champion = opened.get("champion") or self.current.champion
+        challenger = opened.get("challenger")
+        if challenger is champion:
+            challenger = None
+        now = self.current
+        if (champion, challenger, named) != (now.champion, now.challenger, now.named):
+            self.current = Models(champion, challenger, named)
             log.info("models", **_versions(self.current))
 
     def _forget_all_but(self, wanted: set[Place]) -> None:
@@ -177,10 +238,11 @@ class LiveModels:
         return future.result()
 
 
-def _versions(models: Models) -> dict[str, str | None]:
+def _versions(models: Models) -> dict[str, object]:
     return {
         "champion": None if models.champion is None else models.champion.version,
         "challenger": None if models.challenger is None else models.challenger.version,
+        "open": sorted({model.version for model in models.named.values()}),
     }
 
 

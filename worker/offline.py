@@ -43,8 +43,9 @@ def route_offline(
     if group is not None:
         config = msgspec.structs.replace(config, percentage=float(group == "treatment"))
     embedding = embedder(settings.encoder)
-    models = live_models(settings, masters, rules, embedding, lambda: config).open_champion()
-    policy = Policy(masters, rules, models.champion, config)
+    models = live_models(settings, masters, rules, embedding, lambda: config).open_deciding()
+    serving = models.for_config(config)
+    policy = Policy(masters, rules, serving.champion, config, arms=serving.arms)
     now = time.perf_counter()
 
     def decide(retriever: Retriever | None) -> list[Decision]:

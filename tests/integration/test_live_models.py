@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from contracts.errors import FatalError
-from contracts.messages import RolloutConfig
+from contracts.messages import Arm, RolloutConfig
 from registry.opening import open_model
 from registry.registry import Registry
 from tests.router_models import MASTERS, write_model
@@ -133,7 +133,7 @@ def test_a_path_may_be_the_folder_of_one_model(tmp_path: Path) -> None:
     packaged = write_model(tmp_path / "packaged", "cicd-master")
     version = write_model(tmp_path / "one", "security-master")
     worker = Worker(tmp_path / "one", tmp_path / "packaged")
-    assert worker.models.open_champion().champion is not None
+    assert worker.models.open_deciding().champion is not None
     assert worker.versions == (version, None)
     assert packaged not in worker.opened
 
@@ -208,7 +208,7 @@ def test_what_fails_in_an_unknown_way_is_refused_too(tmp_path: Path) -> None:
 
     folders = ModelFolders(tmp_path / "one", tmp_path / "packaged")
     models = LiveModels(folders.find, fail, RolloutConfig)
-    assert models.open_champion().champion is None
+    assert models.open_deciding().champion is None
 
 
 def test_a_pin_that_nobody_has_leaves_a_starting_worker_without_a_model(tmp_path: Path) -> None:
@@ -216,3 +216,83 @@ def test_a_pin_that_nobody_has_leaves_a_starting_worker_without_a_model(tmp_path
     folders = ModelFolders(tmp_path / "models", tmp_path / "packaged")
     with pytest.raises(FatalError, match="no-such"):
         folders.find("no-such")
+
+
+def arms(*names: str) -> tuple[Arm, ...]:
+    width = 10_000 // len(names)
+    return tuple(
+        Arm(name=f"arm-{n}", buckets=(n * width, (n + 1) * width), model=name)
+        for n, name in enumerate(names)
+    )
+
+
+def serving(worker: Worker, config: RolloutConfig) -> dict[str, str]:
+    return {
+        name: model.version for name, model in worker.models.current.for_config(config).arms.items()
+    }
+
+
+def test_the_models_of_arms_serve_from_the_start(
+    worker: Worker, registry: Registry, add: Callable[[str], str]
+) -> None:
+    first, second, third = add("security-master"), add("inventory-master"), add("cicd-master")
+    registry.promote(first, who="test")
+    registry.challenge(third, who="test")
+    worker.config = RolloutConfig(arms=arms(second, "challenger", "champion"))
+    worker.models.start()
+    expected = {second: second, "challenger": third, "champion": first}
+    assert serving(worker, worker.config) == expected
+    assert worker.versions[0] == first
+
+
+def test_arms_that_come_are_followed_and_forgotten_when_they_go(
+    worker: Worker, registry: Registry, add: Callable[[str], str]
+) -> None:
+    first, second = add("security-master"), add("inventory-master")
+    registry.promote(first, who="test")
+    worker.models.start()
+    worker.config = config = RolloutConfig(arms=arms(second))
+    assert serving(worker, config) in ({}, {second: second})
+    wait_until(lambda: serving(worker, config) == {second: second}, 10, "the arm has its model")
+    worker.config = RolloutConfig()
+    wait_until(lambda: serving(worker, config) == {}, 10, "the arm's model is let go of")
+    assert worker.versions == (first, None)
+
+
+def test_a_model_that_cannot_be_opened_is_missing_in_its_arm_only(
+    worker: Worker, registry: Registry, add: Callable[[str], str]
+) -> None:
+    first, second, third = add("security-master"), add("inventory-master"), add("cicd-master")
+    registry.promote(first, who="test")
+    head = registry.path(third) / "head.safetensors"
+    head.chmod(0o644)
+    head.write_bytes(head.read_bytes()[:-1] + b"\x01")
+    worker.config = config = RolloutConfig(arms=arms("no-such-model", third, second))
+    with capture_logs():
+        worker.models.start()
+    assert serving(worker, config) == {second: second}
+    assert worker.versions == (first, None)
+    assert "head.safetensors" in worker.refuses(third)
+    assert "no such model" in worker.refuses("no-such-model")
+
+
+def test_a_pin_and_its_end_are_followed_at_once_where_both_models_are_open(
+    worker: Worker, registry: Registry, add: Callable[[str], str]
+) -> None:
+    first, second = add("security-master"), add("inventory-master")
+    registry.promote(first, who="test")
+    registry.challenge(second, who="test")
+    worker.models.start()
+    worker.follows(first, second)
+    before = worker.models.current
+    pinned = before.for_config(RolloutConfig(model=second))
+    assert pinned.champion is before.challenger
+    assert pinned.challenger is None
+    worker.config = RolloutConfig(model=second)
+    worker.follows(second)
+    wait_until(lambda: "unpinned" in worker.models.current.named, 10, "the champion is at hand")
+    assert worker.models.current.for_config(RolloutConfig()).champion is before.champion
+    arm = arms("champion")
+    assert worker.models.current.for_config(RolloutConfig(model=second, arms=arm)).arms == {
+        "champion": before.champion
+    }
