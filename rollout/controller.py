@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from contracts.messages import RolloutConfig
+    from rollout.observation import Observation
     from rollout.stages import Plan
     from streams.keys import Keys
 
@@ -48,6 +49,7 @@ class Controller:
         defaults: the configuration where nothing was ever set.
         dry_run: decide, but change nothing.
         lease_ms: after this long without a sign of life another controller takes over.
+        seen: what the last evaluation was based on.
     """
 
     client: Redis
@@ -56,6 +58,7 @@ class Controller:
     defaults: RolloutConfig
     dry_run: bool = False
     lease_ms: int = LEASE_MS
+    seen: Observation | None = field(default=None, init=False)
     _observer: Observer | None = field(default=None, init=False)
     _errors: int = field(default=0, init=False)
 
@@ -102,9 +105,9 @@ class Controller:
         """Look, decide, act; raises as `once` does."""
         if self._observer is None:
             self._observer = Observer(self.client, self.parts, self.defaults)
-        seen = self._observer.look()
+        self.seen = self._observer.look()
         before = self._remembered()
-        step = decide(self.plan, self._observer.timeline, seen, before)
+        step = decide(self.plan, self._observer.timeline, self.seen, before)
         if step.history != before and not self.dry_run:
             self.client.set(self.keys.rollout_failures, msgspec.json.encode(step.history))
         self._act(step.action)
