@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from cortex_program import cortex, succeed
 
+from chaos.live_rollout import configurations
 from contracts.errors import FatalError, TransientError
 from contracts.messages import RolloutConfig
 from registry.registry import Registry
@@ -94,6 +95,7 @@ def test_a_rollback_takes_everything_from_the_model(redis_client: Redis) -> None
     assert (back.stage, back.paused) == ("shadow", "rolled back: worse")
     assert (back.model, back.coverage) == ("v1", 0.9)  # heard in shadow as before
     assert next(read_log(redis_client, KEYS)).why == "worse"
+    assert configurations(redis_client, KEYS, FRESH)[back.version] == back  # the log knows it all
 
 
 def test_whoever_is_late_changes_nothing(redis_client: Redis) -> None:
