@@ -7,13 +7,17 @@ import subprocess
 from io import BytesIO
 from typing import TYPE_CHECKING
 
+import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
 from contracts.errors import FatalError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+log = structlog.get_logger(__name__)
 
 _FORMAT = "%x01%H%x00%ct%x00%s%x00"
 _TREE = ("ls-tree", "-r", "-z")
@@ -61,7 +65,7 @@ def read_commits(repo: Path, *revisions: str, most: int | None = None) -> list[C
 
     Args:
         repo: the repository.
-        revisions: as git log takes them, for example `A..B`.
+        revisions: as git log takes them, for example `A..B`; after `--`, paths.
         most: at most so many.
 
     Raises:
@@ -71,9 +75,25 @@ def read_commits(repo: Path, *revisions: str, most: int | None = None) -> list[C
     printed = git(
         repo,
         *("log", "--no-merges", "--date-order", "--name-status", "--no-renames", "-z"),
-        *(f"--format={_FORMAT}", *limits, *revisions, "--"),
+        *(f"--format={_FORMAT}", *limits, *revisions),
     )
     return [_commit(part) for part in printed.split(b"\x01")[1:]]
+
+
+def read_history(folder: Path, most: int) -> list[Commit]:
+    """Read the newest commits of the repository a folder lies in, as that folder sees them.
+
+    Returns:
+        Commits with paths relative to the folder, the newest first; none if it lies in no
+        repository that git is willing to read.
+    """
+    try:
+        prefix = _text(git(folder, "rev-parse", "--show-prefix")).rstrip("\n")
+        commits = read_commits(folder, "HEAD", "--", ".", most=most)
+    except FatalError as error:
+        log.info("no history", folder=str(folder), reason=str(error))
+        return []
+    return [_within(commit, prefix) for commit in commits]
 
 
 def blobs_of(repo: Path, revision: str) -> dict[str, str]:
@@ -109,6 +129,14 @@ def _commit(printed: bytes) -> Commit:
         tuple(dict.fromkeys(path for path, _ in touched)),
         frozenset(path for path, added in touched if added),
     )
+
+
+def _within(commit: Commit, prefix: str) -> Commit:
+    if not prefix:
+        return commit
+    files = {path: path.removeprefix(prefix) for path in commit.files if path.startswith(prefix)}
+    added = frozenset(files[path] for path in commit.added if path in files)
+    return replace(commit, files=tuple(files.values()), added=added)
 
 
 def _touched(fields: Iterator[bytes]) -> Iterator[tuple[str, bool]]:

@@ -7,12 +7,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from indexer.apply import embed_chunks
+from indexer.gitlog import read_history
 from vectors.collection import Collection
 from vectors.memory import HISTORY, change, change_path
+from vectors.snapshot import current_token, write_snapshot
 from vectors.types import FileDelta
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from indexer.gitlog import Commit
     from vectors.types import Encoder
@@ -46,6 +49,27 @@ def history_of(
     for delta in deltas(kept, encoder):
         history.apply(delta)
     return history
+
+
+def build_history(source: Path, store: Path, name: str, encoder: Encoder) -> int:
+    """Write a snapshot of the history that goes with a collection.
+
+    Args:
+        source: the directory the collection was built from.
+        store: where its snapshot is.
+        name: of the collection.
+        encoder: embeds what was said.
+
+    Returns:
+        How many commits are remembered; 0, and no snapshot, where there is no repository.
+
+    Raises:
+        TransientError: encoder or disk failed.
+    """
+    history = history_of(name, read_history(source, 2 * MOST_COMMITS), encoder)
+    if history.chunk_count:
+        write_snapshot(history, store, token=current_token(store, history.name) + 1)
+    return history.chunk_count
 
 
 def deltas(commits: Sequence[Commit], encoder: Encoder) -> list[FileDelta]:

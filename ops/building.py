@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from contracts.settings import load
 from indexer.build import build_store
+from indexer.remembering import build_history
 from indexer.settings import Settings
 from ops.output import progress_bar
 from vectors.embedding_cache import CachedEncoder
@@ -28,7 +29,9 @@ def indexer_settings() -> Settings:
 
 
 def build(source: Path, output: Path, chunk_size: int | None = None) -> BuildReport:
-    """Index a directory into a store; what was ever embedded here before is not embedded again.
+    """Index a directory and its git history into a store.
+
+    What was ever embedded here before is not embedded again.
 
     Args:
         source: directory whose files are indexed, as its .gitignore allows.
@@ -42,7 +45,7 @@ def build(source: Path, output: Path, chunk_size: int | None = None) -> BuildRep
     settings = indexer_settings()
     encoder = CachedEncoder(open_encoder(settings.encoder), settings.embedding_cache)
     with progress_bar("indexing") as show:
-        return build_store(
+        report = build_store(
             source,
             output,
             encoder,
@@ -50,3 +53,5 @@ def build(source: Path, output: Path, chunk_size: int | None = None) -> BuildRep
             rules=settings.rules,
             progress=lambda at: show(at.files, at.total_files),
         )
+    build_history(source, output, report.collection, encoder)
+    return report

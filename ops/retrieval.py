@@ -12,6 +12,7 @@ from ops.session import read_settings
 from ops.stores import searched_store
 from vectors.collection import Collection
 from vectors.encoder import open_encoder
+from vectors.memory import HISTORY, retrieve
 from vectors.types import Hit
 
 if TYPE_CHECKING:
@@ -47,18 +48,24 @@ class Searcher:
         """
         path, names = searched_store(store)
         self._encoder = open_encoder(read_settings().encoder)
-        self._collections = [
-            Collection.open(path, name, embedder=self._encoder.identity) for name in names
+        opened = {
+            name: Collection.open(path, name, embedder=self._encoder.identity) for name in names
+        }
+        self._searched = [
+            (collection, opened.get(name + HISTORY))
+            for name, collection in opened.items()
+            if not name.endswith(HISTORY)
         ]
 
     def search(self, query: Query, count: int) -> Found:
         """Return the `count` best places of all collections."""
         began = time.perf_counter()
-        vector = self._encoder.encode([query.query])[0]
+        texts = [query.query]
+        vectors = self._encoder.encode(texts)
         hits = [
             hit
-            for collection in self._collections
-            for hit in collection.search(query.query, vector, count)
+            for collection, history in self._searched
+            for hit in retrieve(collection, history, texts, vectors, count)[0]
         ]
         hits.sort(key=lambda hit: -hit.score)
         return Found(

@@ -73,6 +73,26 @@ def remember(
     return [_files_of(hits, of.holds) for hits in found]
 
 
+def retrieve(
+    collection: Collection,
+    history: Collection | None,
+    texts: Sequence[str],
+    vectors: NDArray[np.float32] | None,
+    k: int = 5,
+) -> list[list[Hit]]:
+    """Find chunks for several texts, by what they say and by what earlier work says of their files.
+
+    Args:
+        collection: what is searched.
+        history: the collection that remembers for it, if there is one.
+        texts: n texts.
+        vectors: their embeddings, shape (n, dim), L2-normalised; None searches by words alone.
+        k: most results per text.
+    """
+    memories = None if history is None else remember(history, collection, texts, vectors)
+    return collection.search_batch(texts, vectors, k, memories)
+
+
 def _files_of(hits: Sequence[Hit], holds: Callable[[str], bool]) -> Memory:
     newest = max((_day(hit.path) for hit in hits), default=_OLDEST)
     weights: defaultdict[str, float] = defaultdict(float)

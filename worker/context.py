@@ -22,6 +22,7 @@ from vectors.collection import Collection
 from vectors.currency import read_age
 from vectors.follow import Follower
 from vectors.log import OtherEncoder
+from vectors.memory import HISTORY, retrieve
 from worker.embedding import slices
 from worker.following import LiveCollection
 from worker.guard import Guard
@@ -50,6 +51,7 @@ class IndexRetriever:
 
     Attributes:
         wanted: collections by master.
+        histories: what remembers for a collection, by its name.
         chunks: places per task at most.
         chars: characters of text per place at most.
         searching: guards the index.
@@ -57,6 +59,7 @@ class IndexRetriever:
 
     live: dict[str, LiveCollection]
     wanted: dict[str, tuple[str, ...]]
+    histories: dict[str, LiveCollection]
     chunks: int
     chars: int
     searching: Guard
@@ -85,7 +88,7 @@ class IndexRetriever:
     def close(self) -> None:
         """End every thread behind this as soon as it is free."""
         self.searching.close()
-        for each in self.live.values():
+        for each in (*self.live.values(), *self.histories.values()):
             each.stop()
 
     def _nothing(self, master: str) -> Context:
@@ -138,12 +141,17 @@ class IndexRetriever:
         self, searched: Sequence[LiveCollection], texts: Sequence[str], vectors: Embeddings | None
     ) -> list[list[Hit]]:
         per_collection = [
-            each.collection.search_batch(texts, vectors, self.chunks) for each in searched
+            retrieve(each.collection, self._history(each), texts, vectors, self.chunks)
+            for each in searched
         ]
         return [
             [hit for hits in of_text for hit in hits]
             for of_text in zip(*per_collection, strict=True)
         ]
+
+    def _history(self, live: LiveCollection) -> Collection | None:
+        history = self.histories.get(live.collection.name)
+        return None if history is None else history.collection
 
     def _context(
         self, hits: list[Hit], generation: str, age_ms: int | None, *, limited: bool
@@ -185,14 +193,19 @@ def open_retriever(
     Raises:
         FatalError: a snapshot cannot be used at all.
     """
-    live = {}
-    for name in dict.fromkeys(name for master in masters.all for name in master.collections):
-        live[name] = _follow(_open(settings, name, encoder), settings, keys, client)
-        live[name].catch_up(_CATCH_UP_SECONDS)
-        live[name].start()
+
+    def opened(name: str) -> LiveCollection:
+        each = _follow(_open(settings, name, encoder), settings, keys, client)
+        each.catch_up(_CATCH_UP_SECONDS)
+        each.start()
+        return each
+
+    names = dict.fromkeys(name for master in masters.all for name in master.collections)
+    live = {name: opened(name) for name in names}
     return IndexRetriever(
         live,
         {master.name: master.collections for master in masters.all},
+        {name: opened(name + HISTORY) for name in names if not name.endswith(HISTORY)},
         settings.context_chunks,
         settings.context_chars,
         Guard("index", lambda: _search_all(live)),

@@ -38,12 +38,14 @@ def ages(ground: Ground) -> Iterator[Finding]:
     """Look how far the index of each collection may lag behind the files."""
     from vectors.currency import read_age
     from vectors.manifest import list_collections
+    from vectors.memory import HISTORY
 
     if not ground.config.enable_rag:
         yield Finding("index-age", "ok", "does not matter: retrieval is switched off")
         return
     most = ground.settings.index_age_s
-    for name in list_collections(ground.settings.store) or ["code"]:
+    names = [n for n in list_collections(ground.settings.store) if not n.endswith(HISTORY)]
+    for name in names or ["code"]:
         age = read_age(ground.client, ground.keys.vectors(name))
         if age is None:
             yield Finding(

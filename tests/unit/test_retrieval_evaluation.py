@@ -14,7 +14,10 @@ from contracts.errors import FatalError
 from indexer.evaluation.cut import cut, refuse_leaks
 from indexer.evaluation.figures import Answer, figures, per_language
 from indexer.evaluation.run import evaluate
-from indexer.gitlog import blobs_of, git, read_blobs, read_commits
+from indexer.gitlog import blobs_of, git, read_blobs, read_commits, read_history
+from indexer.remembering import build_history
+from vectors.manifest import list_collections
+from vectors.snapshot import verify
 
 ENCODER = WordEncoder()
 DOUBLED = "def login(token):\n    return token + token\n"
@@ -196,3 +199,17 @@ def test_what_a_clone_does_not_hold_is_none(repository: Repository) -> None:
     assert contents[0].startswith(b"def login")
     assert contents[1] is None
     assert contents[2] is not None
+
+
+def test_a_folder_sees_the_history_of_its_own_files(repository: Repository, tmp_path: Path) -> None:
+    repository.commit("socket and table at once", a__socky_py="s = 1\n", table_py="t = 1\n")
+    [newest, oldest] = read_history(repository.folder / "a", 9)
+    assert (newest.subject, newest.files) == ("socket and table at once", ("socky.py",))
+    assert oldest.files == ("socket.py",)
+    assert [len(each.files) for each in read_history(repository.folder, 2)] == [2, 1]
+    assert read_history(tmp_path, 9) == []
+    store = tmp_path / "store"
+    assert build_history(repository.folder, store, "code", ENCODER) == 3
+    assert verify(store, "code-history") == []
+    assert build_history(tmp_path, store, "other", ENCODER) == 0
+    assert list_collections(store) == ["code-history"]
