@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 BEST_AT = 500.0
 """Sum of p (1 - p) at which an effect's interval is narrowest: somewhat fewer treated outcomes. The
 later, the more cautious at first, when a tenth is treated and hardly any of these has failed yet.
-`python -m bench.sequential` chose it: from the first outcome on, either end is wrong in no more
-than half of alpha of the runs; at 300 the lower end is."""
+Chosen by `python -m bench.sequential`: from the first outcome on, looked at after each, either end
+is wrong in about half of alpha of the runs or fewer; tuned to 300, the lower end is in more."""
 
 _VARIANCE = 0.16
 """Of a reward whose mean is .8: turns `BEST_AT` into the time of the boundary, fixed in advance."""
