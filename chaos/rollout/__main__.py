@@ -1,4 +1,4 @@
-"""Leaves rollouts to the controller: `python -m chaos.rollout [--seeds N] [--only NAME] [--json]`."""
+"""Leaves rollouts to their controller: `python -m chaos.rollout [--seeds N] [--only NAME]`."""
 
 from __future__ import annotations
 
@@ -20,12 +20,11 @@ from chaos.rollout.company import RULES_RIGHT
 from chaos.rollout.play import BATCH, HEARD, Run, Scenario, hurried, play
 from chaos.servers import Server
 from rollout.settings import Settings
+from rollout.stages import Plan
 from rollout.statistics import planning
 
 if TYPE_CHECKING:
     from redis import Redis
-
-    from rollout.stages import Plan
 
 _BAD = 0.6
 _NEVER_S = 1e9
@@ -145,8 +144,10 @@ def _show(results: list[Result], predicted: dict[str, float]) -> None:
         units = f"{each.units['median']:,.0f}" if each.units else ""
         table.add_row(each.case, f"{each.right} of {len(each.runs)}", ended, *figures, units)
     console.print(table)
-    figures = ", ".join(f"{name} {value:,.0f}" for name, value in predicted.items())
-    console.print(f"predicted outcomes until a bad model in canary is rolled back: {figures}")
+    console.print(
+        "predicted outcomes until a bad model in canary is rolled back: "
+        + ", ".join(f"{name} {value:,.0f}" for name, value in predicted.items())
+    )
     for each in results:
         console.print(f"\n{each.case}, for example: {each.runs[0].reason}", highlight=False)
 

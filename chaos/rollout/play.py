@@ -52,7 +52,7 @@ class Run(Struct, frozen=True, kw_only=True):
     Attributes:
         ended: where it was when the controller left it alone, or was through.
         furthest: the stage with the most treatment that it was in.
-        outcomes: heard of tasks that teach something about the effect.
+        outcomes: heard of tasks that teach something about the effect; in shadow, of any.
         units: decisions that were counted.
         reason: last entry of the log that the controller wrote.
     """
@@ -104,7 +104,7 @@ def play(client: Redis, plan: Plan, scenario: Scenario, seed: int, interval: int
             ended=_ended(read_config(client, keys, _FRESH)),
             furthest=furthest.name,
             tasks=tasks,
-            outcomes=seen.success.n if seen else 0,
+            outcomes=(seen.success.n or seen.control.outcomes) if seen else 0,
             units=seen.ratio.odds.n if seen else 0,
             reason=last[b"why"].decode(),
         )
