@@ -10,25 +10,41 @@ piece adds to the logits is computed once per piece and remembered.
 
 from __future__ import annotations
 
+import math
 import re
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
 LENGTHS = range(2, 6)  # of runs of characters
 _LONGEST_PIECE = 64  # characters; what is longer is data, not words
 _REMEMBERED = 32_768  # pieces, each a row of floats; text is mostly made of few pieces
+_LEAST_SQUARE = 1e-30  # of a length, so that nothing known is divided by something
 
 _digits = re.compile(r"\d+").sub
 _words = re.compile(r"[^\W_]+").findall
+
+# A word, and the hash of a pair that it opens, up to where the second word begins.
+Word = tuple[bytes, int]
+
+
+class _Piece(NamedTuple):
+    """What there is to know of a piece.
+
+    Attributes:
+        adds: shape (width + 1,), float32: to the logits, and to the squared length.
+    """
+
+    adds: NDArray[np.float32]
+    words: list[Word]
 
 
 def pieces(text: str) -> list[str]:
@@ -49,16 +65,22 @@ def piece_features(piece: str) -> list[int]:
     return features
 
 
-def pair_features(parts: Sequence[str]) -> list[int]:
+def words(piece: str) -> list[Word]:
+    """Return the words of a piece, each ready to be hashed in a pair."""
+    found = [word.encode() for word in _words(piece[:_LONGEST_PIECE])]
+    return [(word, crc32(b"p%b " % word)) for word in found]
+
+
+def pair_features(in_order: Iterable[Word]) -> list[int]:
     """Hash each pair of words that follow one another."""
-    words = [word for part in parts for word in _words(part[:_LONGEST_PIECE])]
-    return [crc32(f"p{first} {second}".encode()) for first, second in pairwise(words)]
+    return [crc32(second, opening) for (_, opening), (second, _) in pairwise(in_order)]
 
 
 def features(text: str) -> list[int]:
     """Hash everything in a text; a feature stands there as often as it occurs."""
     parts = pieces(text)
-    return [hashed for part in parts for hashed in piece_features(part)] + pair_features(parts)
+    hashed = [each for part in parts for each in piece_features(part)]
+    return hashed + pair_features(word for part in parts for word in words(part))
 
 
 class Lexical:
@@ -79,11 +101,14 @@ class Lexical:
             weights: shape (features, width).
         """
         self.width = weights.shape[1]
-        self._row = {key: row for row, key in enumerate(keys.tolist())}
+        self._row = {key: row for row, key in enumerate(keys.tolist(), 1)}
         # One more column sums up the squared length, by which the whole is divided.
-        self._terms = np.column_stack([weights * idf[:, None], idf**2]).astype(np.float32)
-        self._nothing = np.zeros(self.width + 1, np.float32)
-        self._piece = lru_cache(maxsize=_REMEMBERED)(self._sum_piece)
+        self._terms = np.zeros((1 + len(weights), self.width + 1), np.float32)
+        self._terms[1:, :-1] = weights * idf[:, None]
+        self._terms[1:, -1] = idf**2
+        # What every text begins with: nothing, of a length that can be divided by.
+        self._terms[0, -1] = _LEAST_SQUARE
+        self._piece = lru_cache(maxsize=_REMEMBERED)(self._read_piece)
 
     def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Sum up what is in each text.
@@ -91,26 +116,33 @@ class Lexical:
         Returns:
             Array of shape (len(texts), width), float32; rows of zeros where nothing is known.
         """
-        sums = np.array([self._sum_text(text) for text in texts], np.float32)
-        sums = sums.reshape(len(texts), self.width + 1)
-        length = np.sqrt(sums[:, -1:])
-        return np.divide(sums[:, :-1], length, out=np.zeros_like(sums[:, :-1]), where=length > 0)
+        sums = self._sum_texts(texts)
+        return np.asarray(sums[:, :-1] / np.sqrt(sums[:, -1:]), np.float32)
 
     def explain(self, text: str) -> list[tuple[str, NDArray[np.float32]]]:
         """Return each piece of a text, once, with what it adds to each logit."""
-        length = max(float(self._sum_text(text)[-1]) ** 0.5, 1e-9)
-        return [(part, self._piece(part)[:-1] / length) for part in dict.fromkeys(pieces(text))]
+        length = math.sqrt(self._sum_texts([text])[0, -1])
+        return [
+            (part, self._piece(part).adds[:-1] / length) for part in dict.fromkeys(pieces(text))
+        ]
 
-    def _sum_text(self, text: str) -> NDArray[np.float32]:
-        parts = pieces(text)
-        total = self._sum(pair_features(parts))
-        for part in parts:
-            total = total + self._piece(part)
-        return total
+    def _sum_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        # All texts are summed at once: calls of numpy cost more here than its arithmetic.
+        rows: list[NDArray[np.float32]] = [self._terms[0]]  # for there may be no text
+        starts = []
+        for text in texts:
+            starts.append(len(rows))
+            rows.append(self._terms[0])
+            known = [*map(self._piece, pieces(text))]
+            rows += [each.adds for each in known]
+            pairs = pair_features([word for each in known for word in each.words])
+            rows += [self._terms[row] for row in self._rows(pairs)]
+        table = np.concatenate(rows).reshape(-1, self.width + 1)
+        return np.add.reduceat(table, np.array(starts, np.intp), axis=0)
 
-    def _sum_piece(self, piece: str) -> NDArray[np.float32]:
-        return self._sum(piece_features(piece))
+    def _read_piece(self, piece: str) -> _Piece:
+        rows = np.array(self._rows(piece_features(piece)), np.intp)
+        return _Piece(np.add.reduce(self._terms.take(rows, axis=0)), words(piece))
 
-    def _sum(self, hashes: Sequence[int]) -> NDArray[np.float32]:
-        rows = [row for row in map(self._row.get, hashes) if row is not None]
-        return self._terms[rows].sum(0) if rows else self._nothing
+    def _rows(self, hashes: Iterable[int]) -> list[int]:
+        return [*filter(None, map(self._row.get, hashes))]

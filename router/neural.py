@@ -91,9 +91,7 @@ class NeuralModel:
     version: str
     config: ModelConfig
     _lexical: Lexical
-    _dense: Floats  # (dim [+ own dim] + rules, labels)
-    _bias: Floats  # (labels,)
-    _prototypes: Floats  # (prototypes, dim of the block they are compared in), rows of length 1
+    _dense: Floats  # (dim [+ own dim] + rules + 1, labels + prototypes)
     _thresholds: Floats  # (labels,)
     _encode: Encode | None
 
@@ -128,9 +126,7 @@ class NeuralModel:
             version,
             settings,
             Lexical(tensors["keys"], floats["idf"], floats["lexical"]),
-            floats["dense"],
-            floats["bias"],
-            floats["prototypes"],
+            _one_product(floats, len(settings.rules)),
             np.array(thresholds, np.float32),
             encode,
         )
@@ -169,13 +165,14 @@ class NeuralModel:
             embeddings: shape (n, dim), float32, rows of length 1.
             rules: what the rules think of each; not looked at if the model does not use them.
         """
-        own = embeddings if self._encode is None else self._encode(descriptions)
-        blocks = [embeddings] if self._encode is None else [embeddings, own]
-        if self.config.rules:
-            blocks.append(rule_features(rules, self.config.rules))
-        dense = np.concatenate(blocks, axis=1) if len(blocks) > 1 else embeddings
-        logits = self._lexical.logits(descriptions) + dense @ self._dense + self._bias
-        return read_logits(logits, own @ self._prototypes.T, self.config)
+        blocks = [embeddings] if self._encode is None else [embeddings, self._encode(descriptions)]
+        seen, size = self.config.rules, len(descriptions)
+        rest = [[*_logarithms(each, seen), 1.0] for each in rules] if seen else [[1.0]] * size
+        blocks.append(np.array(rest, np.float32).reshape(size, len(seen) + 1))
+        product = np.concatenate(blocks, axis=1) @ self._dense
+        width = len(self.config.labels)
+        logits = self._lexical.logits(descriptions) + product[:, :width]
+        return read_logits(logits, product[:, width:], self.config)
 
     def explain(self, description: str, label: str) -> list[tuple[str, float]]:
         """Return the pieces of a text with what each adds to a label's logit, against the others.
@@ -192,13 +189,30 @@ class NeuralModel:
 
 def rule_features(rules: Sequence[RuleScore], masters: Sequence[str]) -> Floats:
     """Return logarithms of rule scores, array (n, masters), each row with mean 0."""
-    # Mostly one row at a time: plain numbers are quicker than arrays of five.
-    rows = np.zeros((len(rules), len(masters)), np.float32)
-    for row, each in zip(rows, rules, strict=True):
-        logs = [math.log(max(each.scores.get(name, 0.0), _LEAST_SCORE)) for name in masters]
-        mean = sum(logs) / len(logs)
-        row[:] = [log - mean for log in logs]
-    return rows
+    rows = [_logarithms(each, masters) for each in rules]
+    logs = np.array(rows, np.float32).reshape(len(rules), len(masters))
+    return np.asarray(logs - logs.mean(1, keepdims=True), np.float32)
+
+
+def _logarithms(rules: RuleScore, masters: Sequence[str]) -> list[float]:
+    # So few numbers are quicker one by one than as an array.
+    scores = rules.scores
+    return [math.log(max(scores.get(name, 0.0), _LEAST_SCORE)) for name in masters]
+
+
+def _one_product(floats: dict[str, Floats], rules: int) -> Floats:
+    """Return one matrix for what embeddings and rules add to the logits, bias, and similarities.
+
+    It is to be multiplied with embeddings, logarithms of rule scores and a 1: that `rule_features`
+    have mean 0 is settled here and not text by text.
+    """
+    dense, prototypes = floats["dense"], floats["prototypes"]
+    end = len(dense) - rules
+    if rules:
+        dense[end:] -= dense[end:].mean(0)
+    compared = np.zeros((len(dense) + 1, len(prototypes)), np.float32)
+    compared[end - prototypes.shape[1] : end] = prototypes.T
+    return np.hstack([np.vstack([dense, floats["bias"]]), compared])
 
 
 def read_logits(logits: Floats, similarities: Floats, config: ModelConfig) -> Scores:
@@ -210,17 +224,18 @@ def read_logits(logits: Floats, similarities: Floats, config: ModelConfig) -> Sc
         config: temperature and weights of the certainty.
     """
     scaled = logits / np.float32(config.temperature)
-    highest = scaled.max(1, keepdims=True)
+    ordered = scaled.copy()
+    ordered.partition(-2, axis=1)
+    highest = ordered[:, -1:]
     odds = np.exp(scaled - highest)
-    whole = odds.sum(1, keepdims=True)
-    probabilities = odds / whole
-    energy = np.log(whole[:, 0]) + highest[:, 0]
-    second, first = np.partition(probabilities, -2, axis=1)[:, -2:].T
+    whole = np.add.reduce(odds, axis=1, keepdims=True)
     by_energy, by_margin, by_similarity = config.certainty
-    certainty = (
-        by_energy * energy + by_margin * (first - second) + by_similarity * similarities.max(1)
+    certainty: Floats = (
+        by_energy * (np.log(whole) + highest)
+        + by_margin * ((1 - np.exp(ordered[:, -2:-1] - highest)) / whole)
+        + by_similarity * np.maximum.reduce(similarities, axis=1, keepdims=True)
     )
-    return Scores(probabilities.astype(np.float32), certainty.astype(np.float32))
+    return Scores(np.asarray(odds / whole, np.float32), certainty[:, 0])
 
 
 def _check_config(config: ModelConfig, encode: Encode | None) -> None:
