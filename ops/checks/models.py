@@ -55,6 +55,7 @@ def models(ground: Ground) -> Iterator[Finding]:
     """Verify every byte of the models that serve, and that they are for these masters."""
     from registry.opening import check_model
     from vectors.model_source import resolve
+    from worker.models import arm_models
 
     if not ground.config.enable_neural:
         yield Finding("models", "ok", "none needed: neural routing is switched off")
@@ -67,6 +68,10 @@ def models(ground: Ground) -> Iterator[Finding]:
     if "champion" not in folders:
         yield Finding(
             "models", "warn", "no champion: rules alone decide", "cortex model promote VERSION"
+        )
+    for name in sorted({*arm_models(ground.config)} - folders.keys()):
+        yield Finding(
+            "models", "fail", f"{name}: an arm's model, and not here", "cortex rollout set --arm"
         )
     embedder = resolve(ground.settings.encoder).name
     for alias, folder in folders.items():
@@ -91,13 +96,13 @@ def versions(ground: Ground) -> Iterator[Finding]:
     made = list(_made(ground, since))
     asked = {each.model_version for each in made if each.model_version}
     rules = {each.rules_version for each in made}
-    wanted = _champion(ground)
+    wanted = _deciding(ground)
     ours = Rules.parse(ground.settings.rules_text, ground.masters).version
     remedy = "start all workers anew, with the same settings and a registry they share"
     wrong = [
-        f"{what} of decisions: {', '.join(sorted(found))}; here: {here}"
-        for what, found, here in (("model", asked, wanted), ("rules", rules, ours))
-        if found - {here}
+        f"{what} of decisions: {', '.join(sorted(found))}; here: {', '.join(sorted(here)) or None}"
+        for what, found, here in (("model", asked, wanted), ("rules", rules, {ours}))
+        if found - here
     ]
     if wrong:
         yield Finding("versions", "warn", "; ".join(wrong), remedy)
@@ -109,15 +114,18 @@ def versions(ground: Ground) -> Iterator[Finding]:
 
 def _folders(ground: Ground) -> Mapping[str, Path]:
     from worker.model_folders import model_folders
+    from worker.models import arm_models
 
-    return model_folders(ground.settings).find(ground.config.model)
+    return model_folders(ground.settings).find(ground.config.model, arm_models(ground.config))
 
 
-def _champion(ground: Ground) -> str | None:
+def _deciding(ground: Ground) -> set[str]:
     from registry.folder import read_manifest
+    from worker.models import arm_models
 
-    champion = _folders(ground).get("champion")
-    return read_manifest(champion).version if champion else None
+    folders = _folders(ground)
+    roles = {"champion", *arm_models(ground.config)} & folders.keys()
+    return {read_manifest(folders[role]).version for role in roles}
 
 
 def _last_change_ms(ground: Ground) -> float:

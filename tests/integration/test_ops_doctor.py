@@ -393,6 +393,20 @@ def test_a_pinned_model_that_is_not_there(redis_client: Redis, registry: Registr
     assert verdict("models") == "fail"
 
 
+def test_the_model_of_an_arm_that_is_not_there(redis_client: Redis, registry: Registry) -> None:
+    champion = registry.aliases()["champion"]
+    arm = {"name": "a", "buckets": [0, 10], "model": champion}
+    redis_client.hset(KEYS.rollout, "version", 1)
+    redis_client.hset(KEYS.rollout, "percentage", 0)
+    redis_client.hset(KEYS.rollout, "arms", json.dumps([arm]))
+    assert {each.verdict for each in look("models")} == {"ok"}
+    lost = json.dumps([arm, arm | {"name": "b", "buckets": [10, 20], "model": "gone"}])
+    redis_client.hset(KEYS.rollout, "arms", lost)
+    lost_arm, *others = look("models")
+    assert (lost_arm.verdict, lost_arm.detail[:5]) == ("fail", "gone:")
+    assert {each.verdict for each in others} == {"ok"}
+
+
 def test_workers_that_run_something_else(redis_client: Redis, registry: Registry) -> None:
     settings = Settings()
     rules = Rules.parse(settings.rules_text, Masters.parse(settings.masters_text)).version
