@@ -1,5 +1,6 @@
 """`cortex rollout stage | promote | pause | resume | rollback`: one change each."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,7 +9,8 @@ from ops.options import AsJson
 from ops.rollout_parsing import Who, Why
 
 if TYPE_CHECKING:
-    from contracts.messages import RolloutConfig
+    from collections.abc import Callable
+
     from rollout.stages import Plan
 
 _BY_HAND = "by hand"
@@ -33,59 +35,58 @@ def stage(
 ) -> None:
     """Put the rollout into a stage."""
     from ops.rollout_view import read_plan
-    from ops.session import open_session
-    from rollout import commands
+    from rollout.commands import enter_stage
 
     plan = read_plan()
     plan.stage(name)  # before anything is looked for
     version = None if model is None else _version(model)
-    with open_session() as (client, keys, _):
-        config = commands.enter_stage(
-            client, keys, plan, name, who=_name(who), why=why, model=version
-        )
-    _print(config, as_json=as_json)
+    _take(partial(enter_stage, plan=plan, name=name, model=version), who, why, as_json=as_json)
 
 
 def promote(*, why: Why = _BY_HAND, who: Who = None, as_json: AsJson = False) -> None:
     """Go on to the next stage of the plan."""
     from ops.rollout_view import read_plan
-    from ops.session import open_session
-    from rollout import commands
+    from rollout.commands import promote
 
-    plan = read_plan()
-    with open_session() as (client, keys, _):
-        config = commands.promote(client, keys, plan, who=_name(who), why=why)
-    _print(config, as_json=as_json)
+    _take(partial(promote, plan=read_plan()), who, why, as_json=as_json)
 
 
 def pause(*, why: Why = _BY_HAND, who: Who = None, as_json: AsJson = False) -> None:
     """Have the controller leave everything as it is."""
-    from ops.session import open_session
-    from rollout import commands
+    from rollout.commands import pause
 
-    with open_session() as (client, keys, _):
-        config = commands.pause(client, keys, who=_name(who), why=why)
-    _print(config, as_json=as_json)
+    _take(pause, who, why, as_json=as_json)
 
 
 def resume(*, why: Why = _BY_HAND, who: Who = None, as_json: AsJson = False) -> None:
     """Let a paused rollout go on where it is."""
-    from ops.session import open_session
-    from rollout import commands
+    from rollout.commands import resume
 
-    with open_session() as (client, keys, _):
-        config = commands.resume(client, keys, who=_name(who), why=why)
-    _print(config, as_json=as_json)
+    _take(resume, who, why, as_json=as_json)
 
 
 def rollback(*, why: Why = _BY_HAND, who: Who = None, as_json: AsJson = False) -> None:
     """Have rules decide everything, within a second, until a stage is entered again."""
-    from ops.session import open_session
-    from rollout import commands
+    from rollout.commands import rollback
 
-    with open_session() as (client, keys, _):
-        config = commands.rollback(client, keys, _any_plan(), who=_name(who), why=why)
-    _print(config, as_json=as_json)
+    _take(partial(rollback, plan=_any_plan()), who, why, as_json=as_json)
+
+
+def _take(step: "Callable[..., object]", who: str | None, why: str, *, as_json: bool) -> None:
+    """Take a step, and print what is in force then."""
+    from ops.output import print_json
+    from ops.rollout_view import print_config
+    from ops.session import current_user, open_session, read_settings
+    from streams.control import read_config
+
+    settings = read_settings()
+    with open_session(settings) as (client, keys, _):
+        step(client, keys, who=who or current_user(), why=why)
+        config = read_config(client, keys, settings.fresh_config)
+    if as_json:
+        print_json(config)
+    else:
+        print_config(config)
 
 
 def _any_plan() -> "Plan":
@@ -116,19 +117,3 @@ def _version(name: str) -> str:
         remark(f"there are no models in {models} to look {name!r} up in; workers will")
         return name
     return read_manifest(ModelFolders(models).find(name)["champion"]).version
-
-
-def _print(config: "RolloutConfig", *, as_json: bool) -> None:
-    from ops.output import print_json
-    from ops.rollout_view import print_config
-
-    if as_json:
-        print_json(config)
-    else:
-        print_config(config)
-
-
-def _name(who: str | None) -> str:
-    from ops.session import current_user
-
-    return who or current_user()

@@ -129,8 +129,6 @@ def models_path() -> "Path":
 
 def print_config(config: "RolloutConfig", following: "dict[str, object] | None" = None) -> None:
     """Print a configuration, and what comes next if anything does."""
-    import msgspec
-
     from contracts.encode import rollout_fields
     from ops.output import print_table
 
@@ -141,7 +139,8 @@ def print_config(config: "RolloutConfig", following: "dict[str, object] | None" 
         "coverage": f"{config.coverage:.2%} of units",
     }
     if following:
-        rows["next"] = msgspec.json.encode(following).decode()
+        earliest = f", not before {following['not_before']}" if following["not_before"] else ""
+        rows["next"] = f"{following['stage']}, {following['percentage']:.2%}{earliest}"
     print_table(("setting", "value"), rows.items())
 
 
