@@ -66,6 +66,11 @@ def document() -> Json:
                 "description": "Live configuration; workers see a change within one second.",
                 "fields": {"$ref": "#/components/schemas/RolloutConfig"},
             },
+            "audit:head": {
+                "kind": "hash",
+                "description": "Where the chains of the metrics files end, by the files' names: "
+                "number and SHA-256 of the last line.",
+            },
             "vectors:{collection}:current": {
                 "kind": "string",
                 "description": "Up to when, in ms of the server's clock, every announced change "

@@ -8,6 +8,8 @@ import typer
 
 from contracts.errors import CortexError
 from ops import (
+    archiver,
+    audit,
     dead,
     demo_command,
     doctor,
@@ -61,6 +63,7 @@ app.command("demo")(demo_command.demo)
 app.command("worker")(processes.worker)
 app.command("indexer")(processes.indexer)
 app.command("learner")(processes.learner)
+app.command("archiver")(archiver.archiver)
 app.command("learn")(learn.learn)
 app.command("train")(train.train)
 app.command("watch")(processes.watch)
@@ -79,6 +82,7 @@ app.add_typer(rollout.app, name="rollout")
 app.add_typer(model.app, name="model")
 app.command("monitor")(monitor.monitor)
 app.command("doctor")(doctor.doctor)
+app.add_typer(audit.app, name="audit")
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 PRIORITIES = ("tasks:high", "tasks", "tasks:low")
-WORKERS, INDEXERS, LEARNING = "workers", "indexers", "learning"
+WORKERS, INDEXERS, LEARNING, ARCHIVE = "workers", "indexers", "learning", "archive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +104,11 @@ class Keys:
     def rollout_failures(self) -> str:
         """What the controller must remember of the present stage, as JSON."""
         return f"{self.prefix}control:rollout:failures"
+
+    @property
+    def archive_heads(self) -> str:
+        """Hash of where the archive's chains end, by the names of their files."""
+        return f"{self.prefix}audit:head"
 
     @property
     def chores(self) -> str:

@@ -93,7 +93,8 @@ def test_addresses_are_the_keys_in_use() -> None:
     streams = {*keys.task_streams, keys.decisions, keys.outcomes, keys.files, keys.dead}
     streams |= {keys.control_log, keys.master("{name}"), keys.vectors("{collection}")}
     assert addresses == streams
-    state = {keys.rollout, keys.done("{task_id}"), current_key(keys.vectors("{collection}"))}
+    state = {keys.rollout, keys.archive_heads, keys.done("{task_id}")}
+    state |= {current_key(keys.vectors("{collection}"))}
     assert DOCUMENT["x-redis-state"].keys() == state
 
 
