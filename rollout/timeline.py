@@ -95,6 +95,24 @@ def read_timeline(client: Redis, keys: Keys, defaults: RolloutConfig) -> Timelin
     )
 
 
+def past_configs(client: Redis, keys: Keys, defaults: RolloutConfig) -> Iterator[RolloutConfig]:
+    """Yield the configuration in force and those before it, as far back as the log has no gap.
+
+    Raises:
+        PoisonError: the hash or the log is malformed.
+        redis.RedisError: the server could not be asked.
+    """
+    config = read_config(client, keys, defaults)
+    yield config
+    for _entry_id, entry in ranges.backward(client, keys.control_log):
+        version = int(entry[b"version"])
+        if version < config.version or version == 0:
+            return
+        if version == config.version:
+            config = _undone(config, entry, defaults)
+            yield config
+
+
 def treated_share(config: RolloutConfig) -> float:
     """Share of the tasks in the experiment that are in treatment, by whole buckets."""
     if config.arms is not None:
