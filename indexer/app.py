@@ -16,6 +16,7 @@ from indexer.apply import Indexer
 from indexer.commit import Ledger
 from indexer.currency import Currency
 from indexer.handle import Handler
+from indexer.historian import Historian, has_history
 from indexer.settings import Settings
 from indexer.snapshots import Snapshots
 from indexer.upkeep import Upkeep
@@ -29,6 +30,7 @@ from telemetry.health import Health
 from telemetry.logs import configure
 from vectors.embedding_cache import CachedEncoder
 from vectors.encoder import open_encoder
+from vectors.memory import HISTORY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +59,12 @@ def main() -> int:
         settings.redis_url, data_dir=Path(settings.data_dir), role="indexer", patience=FOREVER
     )
     encoder = CachedEncoder(open_encoder(settings.encoder), settings.embedding_cache)
-    ledgers = {name: Ledger(client, keys, settings.store, name, encoder) for name in sources}
+
+    def ledger(name: str) -> Ledger:
+        return Ledger(client, keys, settings.store, name, encoder)
+
+    ledgers = {name: ledger(name) for name in sources}
+    memories = {name: ledger(name + HISTORY) for name in sources if has_history(sources[name])}
 
     tally: Counter[str] = Counter()
 
@@ -86,19 +93,21 @@ def main() -> int:
         name: Indexer(root, settings.rules, ledgers[name], encoder, beat)
         for name, root in sources.items()
     }
-    snapshots = [
-        Snapshots(
-            client,
-            keys,
-            ledger,
-            settings.store,
-            settings.snapshot_every_chunks,
-            settings.snapshot_interval_s,
-        )
-        for ledger in ledgers.values()
-    ]
-    kept = list(zip(indexers.values(), snapshots, strict=True))
-    upkeep = Upkeep(client, keys, kept, settings.reconcile_interval_s)
+
+    def snapshots(of: Ledger) -> Snapshots:
+        every = settings.snapshot_every_chunks
+        return Snapshots(client, keys, of, settings.store, every, settings.snapshot_interval_s)
+
+    upkeep = Upkeep(
+        client,
+        keys,
+        [(indexer, snapshots(indexer.ledger)) for indexer in indexers.values()],
+        settings.reconcile_interval_s,
+        [
+            (Historian(sources[name], of, encoder, beat), snapshots(of))
+            for name, of in memories.items()
+        ],
+    )
     currency = Currency(client, keys, tuple(sources), lambda: upkeep.reconciled)
     handle = Handler(indexers, settings.max_deliveries)
 

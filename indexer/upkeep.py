@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from indexer.apply import Indexer
+    from indexer.historian import Historian
     from indexer.snapshots import Snapshots
     from streams.keys import Keys
 
@@ -37,6 +38,7 @@ class Upkeep:
     """Periodic work of one process for its collections, each with its snapshots.
 
     Attributes:
+        histories: what remembers past work, each with its snapshots.
         reconcile_interval_s: how often index and disk are compared; the first time at once.
         reconciled: whether they were, so that nothing that changed before is unknown; not while an
             index is begun anew.
@@ -46,6 +48,7 @@ class Upkeep:
     keys: Keys
     kept: Sequence[tuple[Indexer, Snapshots]]
     reconcile_interval_s: float
+    histories: Sequence[tuple[Historian, Snapshots]] = ()
     reconciled: bool = field(init=False, default=False)
     _refresh_at: float = 0.0
     _reconcile_at: float = 0.0
@@ -81,7 +84,9 @@ class Upkeep:
             trim_settled(self.client, [self.keys.files])
             remove_silent_consumers(self.client, self.keys.files)
             self._trim_at = now + _TRIM_SECONDS
-        for _, snapshots in self.kept:
+        for historian, _ in self.histories:
+            historian()
+        for _, snapshots in (*self.kept, *self.histories):
             snapshots.write_if_due()
 
     def _rebuilding(self) -> bool:
