@@ -1,6 +1,7 @@
 """Every figure of one's own in turn, as markdown: `python -m bench.run [--store DIR]`.
 
-With `--store` (an index built by `cortex index build`) the worker with retrieval is started too.
+With `--store` (an index built by `cortex index build`) decisions with context and the start of
+a worker with retrieval are measured too.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ def main() -> None:
     parts = {
         "Throughput": ["bench.throughput"],
         "Latency": ["bench.latency"],
+        "Head": ["bench.head"],
+        "Route": ["bench.route", *with_store],
         "Start-up": ["bench.startup", *with_store],
     }
     for title, module in parts.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,10 +17,9 @@ from worker.models import are_asked
 from worker.opening import live_models
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from contracts.messages import Decision, Group, RolloutConfig, Task
-    from worker.handle import Retriever
     from worker.settings import Settings
 
 
@@ -37,30 +36,32 @@ def route_offline(
     Raises:
         FatalError: the rules, the masters or the snapshot cannot be used.
     """
+    with offline_handler(settings, group) as handler:
+        now = time.perf_counter()
+        return handler.decide(tasks, [now] * len(tasks), [1] * len(tasks))
+
+
+@contextmanager
+def offline_handler(settings: Settings, group: Group | None = None) -> Iterator[Handler]:
+    """Open what decides, and close it afterwards; arguments and errors as of `route_offline`."""
     masters = Masters.parse(settings.masters_text)
     rules = Rules.parse(settings.rules_text, masters)
     config = settings.fresh_config
     if group is not None:
         config = msgspec.structs.replace(config, percentage=float(group == "treatment"))
-    embedding = embedder(settings.encoder)
-    models = live_models(settings, masters, rules, embedding, lambda: config).open_deciding()
-    serving = models.for_config(config)
-    policy = Policy(masters, rules, serving.champion, config, arms=serving.arms)
-    now = time.perf_counter()
-
-    def decide(retriever: Retriever | None) -> list[Decision]:
-        needed = retriever is not None or are_asked(models, config)
-        handler = Handler(policy, embedding if needed else None, retriever, 1)
-        return handler.decide(tasks, [now] * len(tasks), [1] * len(tasks))
-
-    with closing(embedding):
+    with ExitStack() as opened:
+        embedding = opened.enter_context(closing(embedder(settings.encoder)))
+        models = live_models(settings, masters, rules, embedding, lambda: config).open_deciding()
+        serving = models.for_config(config)
+        policy = Policy(masters, rules, serving.champion, config, arms=serving.arms)
+        retriever = None
         encoder = embedding.open() if _has_index(config, settings) else None
-        if encoder is None:
-            return decide(None)
-        from worker.context import open_retriever  # noqa: PLC0415 (FAISS loads only where used)
+        if encoder is not None:
+            from worker.context import open_retriever  # noqa: PLC0415 (FAISS loads only where used)
 
-        with closing(open_retriever(settings, masters, encoder)) as retriever:
-            return decide(retriever)
+            retriever = opened.enter_context(closing(open_retriever(settings, masters, encoder)))
+        needed = retriever is not None or are_asked(models, config)
+        yield Handler(policy, embedding if needed else None, retriever, 1)
 
 
 def _has_index(config: RolloutConfig, settings: Settings) -> bool:
