@@ -9,13 +9,17 @@ from typer.main import get_command
 
 import indexer.settings
 import learning.settings
+import rollout.settings
 import worker.settings
 from ops.cli import app
 
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 
 
-KINDS = [each.Settings for each in (worker.settings, indexer.settings, learning.settings)]
+KINDS = [
+    each.Settings
+    for each in (worker.settings, indexer.settings, learning.settings, rollout.settings)
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)
