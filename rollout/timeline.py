@@ -17,6 +17,8 @@ from streams import ranges
 from streams.control import read_config
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from redis import Redis
 
     from streams.keys import Keys
