@@ -1,5 +1,7 @@
 """CPU cost of deciding by rules alone: assignment, rules and a Routing each, in batches.
 
+`route_us` is the cost as deployed; the others are what an experiment with more to it takes.
+
 Run as `python -m bench.router`.
 """
 
@@ -10,9 +12,11 @@ import json
 import time
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from contracts.messages import RolloutConfig
+from msgspec import Raw
+
+from contracts.messages import Arm, Namespace, RolloutConfig
 from router.assignment import buckets
 from router.masters import Masters
 from router.policy import Policy
@@ -50,10 +54,18 @@ def main() -> None:
 
     masters = Masters.parse((ROOT / "router/masters.toml").read_text("utf-8"))
     rules = Rules.parse((ROOT / "router/rules.toml").read_text("utf-8"), masters)
-    policy = Policy(masters, rules, None, RolloutConfig(percentage=0.1))
+
+    def policy(**more: Any) -> Policy:  # noqa: ANN401 - fields of the configuration
+        return Policy(masters, rules, None, RolloutConfig(percentage=0.1, **more))
+
+    plain, covered = policy(), policy(coverage=0.5)
+    cut = policy(namespace=Namespace(id="bench", range=(0.0, 0.5)))
+    arms = policy(arms=tuple(Arm(name=f"a{n}", buckets=(n, n + 1_000)) for n in (0, 1_000, 2_000)))
+    by_repository = policy(attribute="metadata.repo", force=True)
     lines = arguments.tasks.read_text("utf-8").splitlines()[: arguments.batch]
     texts = [json.loads(line)["description"] for line in lines]
     ids = [f"t{uuid.uuid4()}" for _ in texts]
+    metadata = [Raw(f'{{"repo": "r-{n}", "labels": ["a", "b"]}}'.encode()) for n in range(len(ids))]
 
     def per_task(run: Callable[[], object]) -> float:
         return round(fastest(run, arguments.repeats) / len(texts) * 1e6, 2)
@@ -63,7 +75,11 @@ def main() -> None:
         "mean_length": round(sum(map(len, texts)) / len(texts), 1),
         "assignment_us": per_task(lambda: buckets("router", ids)),
         "rules_us": per_task(lambda: [rules.score(text) for text in texts]),
-        "route_us": per_task(lambda: policy.route(ids, texts, None)),
+        "route_us": per_task(lambda: plain.route(ids, texts, None, metadata)),
+        "coverage_us": per_task(lambda: covered.route(ids, texts, None, metadata)),
+        "namespace_us": per_task(lambda: cut.route(ids, texts, None, metadata)),
+        "arms_us": per_task(lambda: arms.route(ids, texts, None, metadata)),
+        "attribute_and_force_us": per_task(lambda: by_repository.route(ids, texts, None, metadata)),
     }
     if arguments.data:
         result["accuracy"] = round(accuracy(rules, arguments.data), 4)
