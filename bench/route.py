@@ -20,6 +20,7 @@ from bench.report import show, table
 from bench.timing import CALIBRATION, HEADER, calibrate, summary, timed
 from contracts.encode import encode_decision
 from contracts.settings import load
+from ops.logs import log_to_stderr
 from ops.tasks import single_task
 from worker.offline import offline_handler
 from worker.settings import Settings
@@ -62,6 +63,7 @@ def main() -> None:
     parser.add_argument("--store", help="a built index, to measure with context too")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    log_to_stderr()
     tasks = [single_task(text) for text in examples(WARM_UP + options.texts)]
     found: dict[str, list[Times]] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -76,7 +78,7 @@ def main() -> None:
             times = timed([calibrate] * len(tasks), time.process_time_ns)
             found.setdefault(CALIBRATION, []).append(times)
     figures = {name: summary(each) for name, each in found.items()}
-    rows = [(name, *each.cells(1_000)) for name, each in figures.items()]
+    rows = [(name, *each.cells(1_000, 2)) for name, each in figures.items()]
     targets = ", ".join(f"{name} < {target:g}" for name, target in TARGET_MS.items())
     markdown = f"{table(('one decision, ms', *HEADER), rows)}\n\nTarget: {targets}."
     show({name: each._asdict() for name, each in figures.items()}, markdown, as_json=options.json)

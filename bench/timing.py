@@ -34,8 +34,8 @@ class Summary(NamedTuple):
     cpu_p99: float
     own: float
 
-    def cells(self, unit: float = 1.0) -> list[str]:
-        return [f"{figure / unit:.1f}" for figure in self]
+    def cells(self, unit: float = 1.0, decimals: int = 1) -> list[str]:
+        return [f"{figure / unit:.{decimals}f}" for figure in self]
 
 
 def timed(
