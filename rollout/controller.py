@@ -104,7 +104,9 @@ class Controller:
     def evaluate(self) -> Step:
         """Look, decide, act; raises as `once` does."""
         if self._observer is None:
-            self._observer = Observer(self.client, self.parts, self.defaults)
+            self._observer = Observer(
+                self.client, self.parts, self.defaults, window_s=self.plan.interval_s
+            )
         self.seen = self._observer.look()
         before = self._remembered()
         step = decide(self.plan, self._observer.timeline, self.seen, before)

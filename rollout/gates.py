@@ -1,8 +1,13 @@
 """What an observation says of a gate: pass, fail, or that it cannot be told yet.
 
 Every failure is one that may be looked for all the time: an interval that holds at all times at
-once excludes what the gate allows. Levels pass by what was measured, since a stage asks for samples
-enough; comparisons pass only when an interval has shown it.
+once excludes what the gate allows. A level must have been exceeded in the last while besides: what
+is over is no reason to act. Levels pass by what was measured, since a stage asks for enough samples;
+comparisons pass only when an interval has shown it.
+
+Harm is one end of an interval that is wrong with probability alpha at both together, so half of
+alpha is left for the sample ratio: an equally good model is rolled back by chance with probability
+alpha at most.
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ from rollout.statistics.failures import rate_sequence
 from rollout.statistics.sequences import confidence_sequence
 
 if TYPE_CHECKING:
-    from rollout.observation import Arm, Observation, Shadow
+    from rollout.observation import Arm, Levels, Observation, Shadow
     from rollout.stages import Gate
     from rollout.statistics.sequences import EffectMonitor
 
@@ -54,6 +59,7 @@ class _Level(Struct, frozen=True):
     """A level, and between what it surely is.
 
     Attributes:
+        recent: what it was in the last while; None if there was nothing.
         unit: how it is written, as for `str.format`.
         of: what it was measured on.
     """
@@ -61,6 +67,7 @@ class _Level(Struct, frozen=True):
     value: float
     low: float
     high: float
+    recent: float | None
     unit: str
     of: str
 
@@ -159,50 +166,52 @@ def _compared(gate: Gate, effect: float, low: float, high: float, of: str) -> Ve
 def _ratio(gate: Gate, seen: Observation, alpha: float) -> Verdict:
     summary = seen.ratio.summary()
     if not summary.n:
-        return _unknown(gate, "no decisions yet", alpha)
-    bad = summary.p_value < alpha
+        return _unknown(gate, "no decisions yet", alpha / 2)
+    level = alpha / 2
+    bad = summary.p_value < level
     figures = (
         f"{summary.treated:.2%} of {summary.n:,} units in treatment, {summary.expected:.2%} "
-        f"expected (p = {summary.p_value:.2g}, limit {alpha:.2g})"
+        f"expected (p = {summary.p_value:.2g}, limit {level:.2g})"
     )
     meaning = "units are missing or doubled in one arm" if bad else "as it should be"
     sentence = f"sample ratio: {figures}: {meaning}"
-    return _verdict(gate, "fail" if bad else "pass", summary.p_value, alpha, sentence)
+    return _verdict(gate, "fail" if bad else "pass", summary.p_value, level, sentence)
 
 
 def _measured(gate: Gate, arm: Arm, alpha: float) -> _Level | None:
     """Measure a level; None where there is nothing to measure."""
-    if gate.metric == "latency_p99":
-        return _latency(arm, gate.at_most or gate.at_least or 0.0, alpha)
     if gate.metric == "calibration":
         if not arm.outcomes:
             return None
-        return _Level(*calibration_error(arm, alpha), "{:.3f}", f"{arm.outcomes:,} outcomes")
-    if gate.metric == "context":
-        count, n = arm.found, arm.sought
-    else:
-        count, n = sum(arm.fallbacks.values()), arm.decisions
-        if gate.metric == "errors":
-            count = sum(arm.fallbacks.get(reason, 0) for reason in BROKEN)
+        error, low, high = calibration_error(arm, alpha)
+        return _Level(error, low, high, error, "{:.3f}", f"{arm.outcomes:,} outcomes")
+    of = f"{arm.levels.decisions:,} decisions"
+    if gate.metric == "latency_p99":
+        value = quantile(arm.levels.latency, _P99)
+        if value is None:
+            return None
+        # Surely above a limit that surely more than 1 % exceed.
+        slow = above(arm.levels.latency, gate.at_most or gate.at_least or 0.0)
+        low, high = rate_sequence(slow, arm.levels.decisions, alpha=alpha)
+        least = value if low > 1 - _P99 else -math.inf
+        most = value if high < 1 - _P99 else math.inf
+        recent = quantile(arm.recent.latency, _P99)
+        return _Level(value, least, most, recent, "{:,.1f} ms", of)
+    count, n = _counted(gate.metric, arm.levels)
+    lately, of_lately = _counted(gate.metric, arm.recent)
     if not n:
         return None
-    return _Level(count / n, *rate_sequence(count, n, alpha=alpha), "{:.2%}", f"{n:,} decisions")
+    low, high = rate_sequence(count, n, alpha=alpha)
+    return _Level(count / n, low, high, lately / of_lately if of_lately else None, "{:.2%}", of)
 
 
-def _latency(arm: Arm, limit: float, alpha: float) -> _Level | None:
-    """Measure the 99th percentile; it is surely above a limit that surely more than 1 % exceed."""
-    value = quantile(arm.latency, _P99)
-    if value is None:
-        return None
-    low, high = rate_sequence(above(arm.latency, limit), arm.decisions, alpha=alpha)
-    surely_above, surely_below = low > 1 - _P99, high < 1 - _P99
-    return _Level(
-        value,
-        value if surely_above else -math.inf,
-        value if surely_below else math.inf,
-        "{:,.1f} ms",
-        f"{arm.decisions:,} decisions",
-    )
+def _counted(metric: str, levels: Levels) -> tuple[int, int]:
+    """Return how many of how many decisions."""
+    if metric == "context":
+        return levels.found, levels.sought
+    broken = {name: n for name, n in levels.fallbacks.items() if name in BROKEN}
+    chosen = broken if metric == "errors" else levels.fallbacks
+    return sum(chosen.values()), levels.decisions
 
 
 def _level(gate: Gate, level: _Level | None) -> Verdict:
@@ -212,16 +221,17 @@ def _level(gate: Gate, level: _Level | None) -> Verdict:
     least = -math.inf if gate.at_least is None else gate.at_least
     too_low = gate.at_most is None or level.value < least
     limit, relation = (least, "at least") if too_low else (most, "at most")
-    if level.low > most or level.high < least:
-        answer: Answer = "fail"
-    else:
-        answer = "pass" if least <= level.value <= most else "inconclusive"
     bound = f"{relation} {level.unit.format(limit)}"
-    meaning = {
-        "pass": f"{bound}, as it should be",
-        "fail": f"surely not {bound}",
-        "inconclusive": f"not {bound}, perhaps by chance",
-    }[answer]
+    over = level.recent is None or least <= level.recent <= most
+    if least <= level.value <= most:
+        answer: Answer = "pass"
+        meaning = f"{bound}, as it should be"
+    elif not (level.low > most or level.high < least):
+        answer, meaning = "inconclusive", f"not {bound}, perhaps by chance"
+    elif over:
+        answer, meaning = "inconclusive", f"not {bound}, but not lately"
+    else:
+        answer, meaning = "fail", f"surely not {bound}"
     figures = f"{level.unit.format(level.value)} of {level.of}"
     return _verdict(gate, answer, level.value, limit, f"{gate.metric} {figures}: {meaning}")
 

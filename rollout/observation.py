@@ -25,36 +25,48 @@ class Bin(Struct, frozen=True, gc=False):
     unknown: int = 0
 
 
+class Levels(Struct, frozen=True, kw_only=True):
+    """What decisions say of themselves, before anything is heard of them.
+
+    Attributes:
+        decisions: how many were made.
+        fallbacks: why treatment was decided by rules, and how often.
+        sought: decisions that were to have context.
+        found: of these, those that have it.
+        latency: bins of `rollout.sketch`, in milliseconds.
+    """
+
+    decisions: int = 0
+    fallbacks: Mapping[str, int] = {}
+    sought: int = 0
+    found: int = 0
+    latency: Mapping[int, int] = {}
+
+
 class Arm(Struct, frozen=True, kw_only=True):
     """One arm since the present stage began.
 
     Attributes:
-        decisions: how many were made.
-        outcomes: how many of them have been heard of.
+        levels: of all decisions.
+        recent: of those of the last while.
+        outcomes: how many of all have been heard of.
         successes: of these, done by the master that was chosen.
         heard_ms: when the last of these came, by the server's clock; 0 if none did.
         known: decisions of which it is known whether they chose the right master: a master had
             success, or passed the task on. Whether one that failed was the right one nobody knows.
         right: of these, those that did.
         squares: over these, the sum of (confidence - right)^2; divided by `known`, the Brier score.
-        fallbacks: why treatment was decided by rules, and how often.
-        sought: decisions that were to have context.
-        found: of these, those that have it.
-        latency: bins of `rollout.sketch`, in milliseconds.
         calibration: by confidence, in bins of equal width.
     """
 
-    decisions: int
+    levels: Levels
+    recent: Levels
     outcomes: int
     successes: int
     heard_ms: int
     known: int
     right: int
     squares: float
-    fallbacks: Mapping[str, int]
-    sought: int
-    found: int
-    latency: Mapping[int, int]
     calibration: tuple[Bin, ...]
 
 

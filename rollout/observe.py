@@ -41,6 +41,8 @@ class Observer:
         client: Redis,
         parts: Sequence[Keys],
         defaults: RolloutConfig,
+        *,
+        window_s: float,
         memory: int = MEMORY,
     ) -> None:
         """Find where the rollout began.
@@ -49,7 +51,8 @@ class Observer:
             client: connection to the queue's server.
             parts: names of each partition.
             defaults: what holds where nothing was ever set.
-            memory: see `rollout.tally.Tally`.
+            window_s: what is recent; see `rollout.tally.Tally`.
+            memory: likewise.
 
         Raises:
             PoisonError: the live configuration or its log is malformed.
@@ -57,6 +60,7 @@ class Observer:
         """
         self._client, self._parts, self._keys = client, parts, parts[0]
         self._defaults, self._memory = defaults, memory
+        self._window_ms = max(1, int(1_000 * window_s))
         self._decoder = msgspec.json.Decoder(Seen)
         self.timeline = read_timeline(client, self._keys, defaults)
         self._begin()
@@ -89,13 +93,13 @@ class Observer:
             if stream == self._keys.outcomes:
                 self._hear(fields, _moment(entry_id.decode()))
             else:
-                self._see(fields)
+                self._see(fields, _moment(entry_id.decode()))
             if self.timeline.begun != begun:
                 return True  # another rollout, which has positions of its own
             self._position[stream] = entry_id.decode()
         return len(page) == _PAGE
 
-    def _see(self, fields: Mapping[bytes, bytes]) -> None:
+    def _see(self, fields: Mapping[bytes, bytes], at_ms: int) -> None:
         try:
             seen = self._decoder.decode(fields[b"decision"])
         except (KeyError, msgspec.DecodeError):
@@ -105,7 +109,7 @@ class Observer:
         config = self.timeline.configs.get(seen.config_version)
         if config is None or seen.assignment or seen.experiment != config.experiment:
             return
-        self._tally.decided(seen, self._share(config))
+        self._tally.decided(seen, self._share(config), at_ms)
 
     def _hear(self, fields: Mapping[bytes, bytes], at_ms: int) -> None:
         kind = fields.get(b"outcome", b"")
@@ -131,7 +135,7 @@ class Observer:
         start = f"{max(0, self.timeline.begun_ms - _CLOCKS_MS)}-0"
         streams = [self._keys.outcomes, *(keys.decisions for keys in self._parts)]
         self._position = dict.fromkeys(streams, start)
-        self._tally = Tally(self.timeline.staged, self._memory)
+        self._tally = Tally(self.timeline.staged, window_ms=self._window_ms, memory=self._memory)
         self._shares: dict[int, float] = {}
 
     def _share(self, config: RolloutConfig) -> float:

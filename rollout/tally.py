@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from msgspec import Struct
 
 from contracts.messages import Assignment, Group
-from rollout.observation import Arm, Bin, Observation, Shadow
+from rollout.observation import Arm, Bin, Levels, Observation, Shadow
 from rollout.recent import Recent
 from rollout.sketch import Sketch, bin_of
 from rollout.statistics.sample_ratio import SampleRatioMonitor
@@ -84,23 +84,56 @@ class _Waiting(NamedTuple):
 _COUNTED: Final = _Waiting(False, 0.0, 0, "", 0.0, None, None)  # noqa: FBT003 - no task's
 
 
-class _ArmTally:
+class _LevelsTally:
     def __init__(self) -> None:
         self.decisions = self.sought = self.found = 0
-        self.outcomes = self.successes = self.heard_ms = self.known = self.right = 0
-        self.squares = 0.0
         self.fallbacks: Counter[str] = Counter()
         self.latency: Sketch = Counter()
-        self.bins = [[0, 0.0, 0, 0] for _ in range(BINS)]
 
-    def decided(self, seen: Seen) -> None:
+    def decided(self, seen: Seen, latency_bin: int) -> None:
         self.decisions += 1
-        self.latency[bin_of(seen.latency_ms)] += 1
+        self.latency[latency_bin] += 1
         if seen.context_status != "disabled":
             self.sought += 1
             self.found += seen.context_status == "ok"
         if seen.fallback_reason:
             self.fallbacks[seen.fallback_reason] += 1
+
+    def add(self, other: _LevelsTally) -> None:
+        self.decisions += other.decisions
+        self.sought += other.sought
+        self.found += other.found
+        self.fallbacks.update(other.fallbacks)
+        self.latency.update(other.latency)
+
+    def freeze(self) -> Levels:
+        return Levels(
+            decisions=self.decisions,
+            fallbacks=dict(self.fallbacks),
+            sought=self.sought,
+            found=self.found,
+            latency=dict(self.latency),
+        )
+
+
+class _ArmTally:
+    def __init__(self, window_ms: int) -> None:
+        self.levels = _LevelsTally()
+        self._window_ms = window_ms
+        self._windows: dict[int, _LevelsTally] = {}  # by their number, only the newest
+        self.outcomes = self.successes = self.heard_ms = self.known = self.right = 0
+        self.squares = 0.0
+        self.bins = [[0, 0.0, 0, 0] for _ in range(BINS)]
+
+    def decided(self, seen: Seen, at_ms: int) -> None:
+        latency_bin = bin_of(seen.latency_ms)
+        self.levels.decided(seen, latency_bin)
+        window = at_ms // self._window_ms
+        if window not in self._windows:
+            newest = sorted({window, *self._windows})[-2:]
+            self._windows = {n: self._windows.get(n) or _LevelsTally() for n in newest}
+        if window in self._windows:
+            self._windows[window].decided(seen, latency_bin)
 
     def reported(self, confidence: float, at_ms: int, *, success: bool, right: bool | None) -> None:
         self.outcomes += 1
@@ -117,19 +150,20 @@ class _ArmTally:
         self.right += right
         self.squares += (confidence - right) ** 2
 
-    def freeze(self) -> Arm:
+    def freeze(self, at_ms: int) -> Arm:
+        recent, before = _LevelsTally(), at_ms // self._window_ms - 1
+        for window, levels in self._windows.items():
+            if window >= before:
+                recent.add(levels)
         return Arm(
-            decisions=self.decisions,
+            levels=self.levels.freeze(),
+            recent=recent.freeze(),
             outcomes=self.outcomes,
             successes=self.successes,
             heard_ms=self.heard_ms,
             known=self.known,
             right=self.right,
             squares=self.squares,
-            fallbacks=dict(self.fallbacks),
-            sought=self.sought,
-            found=self.found,
-            latency=dict(self.latency),
             calibration=tuple(
                 Bin(int(n), confidence, int(right), int(unknown))
                 for n, confidence, right, unknown in self.bins
@@ -179,13 +213,15 @@ class Tally:
         staged: version its present stage began with; what is older counts for effects only.
     """
 
-    def __init__(self, staged: int, memory: int = MEMORY) -> None:
+    def __init__(self, staged: int, *, window_ms: int, memory: int = MEMORY) -> None:
         """Begin with nothing.
 
         Args:
             staged: see `Tally`.
+            window_ms: what is recent: one to two times as long ago.
             memory: decisions remembered at least; an outcome later than so many decisions is lost.
         """
+        self._window_ms = window_ms
         self._waiting: Recent[_Waiting] = Recent(memory)
         self._units: Recent[bool] = Recent(memory)
         self._early: Recent[tuple[Heard, int]] = Recent(min(memory, _EARLY))
@@ -201,21 +237,22 @@ class Tally:
     def enter(self, staged: int) -> None:
         """Begin a stage."""
         self.staged = staged
-        self._arms = (_ArmTally(), _ArmTally())
+        self._arms = (_ArmTally(self._window_ms), _ArmTally(self._window_ms))
 
-    def decided(self, seen: Seen, share: float) -> None:
+    def decided(self, seen: Seen, share: float, at_ms: int) -> None:
         """Count a decision of this rollout.
 
         Args:
             seen: the decision, made by the hash.
             share: of treatment, by its version of the configuration.
+            at_ms: when it was made, by the server's clock.
         """
         if self._waiting.get(seen.task_id) is not None:
             return
         treated = seen.ab_test_group == "treatment"
         self._assign(seen.unit, share, treated=treated)
         if seen.config_version >= self.staged:
-            self._arms[treated].decided(seen)
+            self._arms[treated].decided(seen, at_ms)
         model = opinion = None
         if treated and seen.model_version is not None:
             self._models[seen.model_version] += 1
@@ -261,7 +298,7 @@ class Tally:
             pinned: whether the configuration names the model of treatment.
         """
         self._update()
-        control, treatment = (arm.freeze() for arm in self._arms)
+        control, treatment = (arm.freeze(at_ms) for arm in self._arms)
         return Observation(
             control=control,
             treatment=treatment,

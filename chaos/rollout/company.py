@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 RULES_RIGHT = 0.8
 VERSION = "planted"
+_LATENCY_MS = 5.0  # mean
 
 
 class _Line(Struct):
@@ -96,7 +97,13 @@ class Company:
         policy = Policy(self.masters, self.rules, self, config)
         handler = Handler(policy, _Blind(), retriever=None, max_deliveries=5)
         now = [time.perf_counter()] * len(tasks)
-        return handler.decide(tasks, now, [1] * len(tasks))
+        decided = handler.decide(tasks, now, [1] * len(tasks))
+        # How busy this machine is must not decide anything.
+        latencies = self._rng.gamma(2.0, _LATENCY_MS / 2.0, len(tasks)).tolist()
+        return [
+            msgspec.structs.replace(decision, latency_ms=latency)
+            for decision, latency in zip(decided, latencies, strict=True)
+        ]
 
     def predict(
         self,

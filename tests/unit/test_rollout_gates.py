@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rollout.gates import Answer, Verdict, calibration_error, judge
-from rollout.observation import Arm, Bin, Observation, Shadow
+from rollout.observation import Arm, Bin, Levels, Observation, Shadow
 from rollout.sketch import bin_of
 from rollout.stages import Gate, Metric
 from rollout.statistics.sample_ratio import SampleRatioMonitor
@@ -17,17 +17,14 @@ from rollout.statistics.sequences import EffectMonitor
 
 ALPHA = 0.05
 NOTHING = Arm(
-    decisions=0,
+    levels=Levels(),
+    recent=Levels(),
     outcomes=0,
     successes=0,
     heard_ms=0,
     known=0,
     right=0,
     squares=0.0,
-    fallbacks={},
-    sought=0,
-    found=0,
-    latency={},
     calibration=(Bin(),) * 10,
 )
 UNSEEN = Observation(
@@ -49,8 +46,11 @@ def effect(control: float, treatment: float, n: int, share: float = 0.25) -> Eff
     return EffectMonitor().update(treated, rewards, share)
 
 
-def arm(**fields: object) -> Arm:
-    return msgspec.structs.replace(NOTHING, **fields)
+def arm(recent: Levels | None = None, **fields: object) -> Arm:
+    """An arm, all of whose decisions are recent if nothing else is said."""
+    levels = Levels(**{k: v for k, v in fields.items() if k in Levels.__struct_fields__})
+    others = {k: v for k, v in fields.items() if k not in Levels.__struct_fields__}
+    return msgspec.structs.replace(NOTHING, levels=levels, recent=recent or levels, **others)
 
 
 def asked(gate: Gate, percentage: float = 0.25, **fields: object) -> Verdict:
@@ -114,6 +114,23 @@ def test_a_level_that_must_not_be_exceeded(
 
 
 @pytest.mark.parametrize(
+    ("metric", "fields", "well"),
+    [
+        ("errors", {"fallbacks": {"model_error": 60}}, {}),
+        ("latency_p99", {"latency": {bin_of(400.0): 1_000}}, {"latency": {bin_of(0.005): 10}}),
+    ],
+)
+def test_what_is_over_is_no_failure(
+    metric: Metric, fields: dict[str, object], well: dict[str, object]
+) -> None:
+    gate = Gate(name="g", metric=metric, at_most=0.01)
+    for recent in (Levels(decisions=10, **well), Levels()):
+        verdict = asked(gate, treatment=arm(recent, decisions=1_000, **fields))
+        assert verdict.answer == "inconclusive"
+        assert verdict.sentence.endswith("but not lately")
+
+
+@pytest.mark.parametrize(
     ("found", "sought", "answer"),
     [(90, 100, "pass"), (7, 10, "inconclusive"), (600, 1_000, "fail")],
 )
@@ -144,7 +161,7 @@ def test_the_sample_ratio(lost: float, answer: Answer) -> None:
     treated = round(0.25 * n * (1 - lost))
     ratio = SampleRatioMonitor().update(treated, 0.25, n - round(0.25 * n * lost))
     verdict = asked(Gate(name="g", metric="sample_ratio"), ratio=ratio)
-    assert (verdict.answer, verdict.limit) == (answer, ALPHA)
+    assert (verdict.answer, verdict.limit) == (answer, ALPHA / 2)
     assert "25.00% expected" in verdict.sentence
 
 

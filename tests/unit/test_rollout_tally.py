@@ -69,10 +69,10 @@ def test_any_order_with_any_repetition_comes_to_what_a_recount_says(
     decisions, outcomes = history
     entries: list[Seen | tuple[str, Heard]] = [*decisions, *outcomes, *decisions, *outcomes]
     random.Random(seed).shuffle(entries)
-    tally = Tally(staged=0)
+    tally = Tally(staged=0, window_ms=100)
     for each in entries:
         if isinstance(each, Seen):
-            tally.decided(each, SHARE)
+            tally.decided(each, SHARE, at_ms=950)
         else:
             tally.reported(*each, at_ms=7)
     now = observed(tally)
@@ -83,7 +83,7 @@ def test_any_order_with_any_repetition_comes_to_what_a_recount_says(
         heard = [(by_id[i], h) for i, h in outcomes if by_id[i].ab_test_group == name]
         done = [(d, h) for d, h in heard if h.outcome == "success"]
         passed_on = [(d, h) for d, h in heard if h.outcome == "rerouted"]
-        assert arm.decisions == len(mine)
+        assert arm.levels.decisions == len(mine)
         assert arm.outcomes == len(heard)
         assert arm.successes == sum(d.selected_master == h.master for d, h in done)
         assert arm.right == arm.successes + sum(
@@ -97,45 +97,51 @@ def test_any_order_with_any_repetition_comes_to_what_a_recount_says(
     assert now.success.n == len(outcomes)
     assert now.accuracy.n == now.control.known + now.treatment.known
     assert now.ratio.odds.n == len(decisions)
-    assert now.ratio.odds.hits == now.treatment.decisions
+    assert now.ratio.odds.hits == now.treatment.levels.decisions
 
 
 def test_what_a_decision_says_of_itself_is_counted() -> None:
-    tally = Tally(staged=0)
-    tally.decided(seen("a", ab_test_group="treatment", fallback_reason="abstained"), SHARE)
-    tally.decided(seen("b", ab_test_group="treatment", context_status="empty"), SHARE)
-    tally.decided(seen("c", ab_test_group="treatment", context_status="disabled"), SHARE)
+    tally = Tally(staged=0, window_ms=100)
+    tally.decided(
+        seen("a", ab_test_group="treatment", fallback_reason="abstained"), SHARE, at_ms=950
+    )
+    tally.decided(seen("b", ab_test_group="treatment", context_status="empty"), SHARE, at_ms=950)
+    tally.decided(seen("c", ab_test_group="treatment", context_status="disabled"), SHARE, at_ms=950)
     arm = observed(tally).treatment
-    assert arm.fallbacks == {"abstained": 1}
-    assert (arm.sought, arm.found) == (2, 1)
-    assert sum(arm.latency.values()) == 3
+    assert arm.levels.fallbacks == {"abstained": 1}
+    assert (arm.levels.sought, arm.levels.found) == (2, 1)
+    assert sum(arm.levels.latency.values()) == 3
 
 
 def test_a_stage_counts_its_own_decisions_and_effects_count_all() -> None:
-    tally = Tally(staged=5)
-    tally.decided(seen("old", ab_test_group="treatment"), SHARE)
+    tally = Tally(staged=5, window_ms=100)
+    tally.decided(seen("old", ab_test_group="treatment"), SHARE, at_ms=950)
     tally.enter(6)
-    tally.decided(seen("new", ab_test_group="treatment", config_version=6), SHARE)
+    tally.decided(seen("new", ab_test_group="treatment", config_version=6), SHARE, at_ms=950)
     for task_id in ("old", "new"):
         tally.reported(task_id, Heard(MASTERS[0], "success", None), at_ms=9)
     now = observed(tally)
-    assert (now.treatment.decisions, now.treatment.outcomes, now.treatment.heard_ms) == (1, 1, 9)
+    assert (now.treatment.levels.decisions, now.treatment.outcomes, now.treatment.heard_ms) == (
+        1,
+        1,
+        9,
+    )
     assert now.success.treated == 2
     assert now.ratio.odds.n == 2
 
 
 def test_a_unit_of_several_tasks_is_in_an_arm_once() -> None:
-    tally = Tally(staged=0)
+    tally = Tally(staged=0, window_ms=100)
     for n in range(10):
-        tally.decided(seen(f"t{n}", unit="acme/site", ab_test_group="treatment"), SHARE)
-    tally.decided(seen("after", unit="acme/site", ab_test_group="treatment"), 0.75)
+        tally.decided(seen(f"t{n}", unit="acme/site", ab_test_group="treatment"), SHARE, at_ms=950)
+    tally.decided(seen("after", unit="acme/site", ab_test_group="treatment"), 0.75, at_ms=950)
     now = observed(tally)
-    assert now.treatment.decisions == 11
+    assert now.treatment.levels.decisions == 11
     assert now.ratio.odds.n == 2  # once by each share
 
 
 def test_a_model_in_shadow_is_compared_on_the_same_tasks() -> None:
-    tally = Tally(staged=0)
+    tally = Tally(staged=0, window_ms=100)
     cases = {
         "both right": (MASTERS[0], Heard(MASTERS[0], "success", None)),
         "rules right": (MASTERS[1], Heard(MASTERS[0], "success", None)),
@@ -144,10 +150,12 @@ def test_a_model_in_shadow_is_compared_on_the_same_tasks() -> None:
         "unknown": (MASTERS[1], Heard(MASTERS[0], "failed", None)),
     }
     for name, (opinion, heard) in cases.items():
-        tally.decided(seen(name, shadow=SeenShadow(opinion, "v2"), model_version="v1"), 0.0)
+        tally.decided(
+            seen(name, shadow=SeenShadow(opinion, "v2"), model_version="v1"), 0.0, at_ms=950
+        )
         tally.reported(name, heard, at_ms=1)
-    tally.decided(seen("not heard of", shadow=SeenShadow(MASTERS[0], "v2")), 0.0)
-    tally.decided(seen("of the rules", shadow=SeenShadow(MASTERS[0])), 0.0)
+    tally.decided(seen("not heard of", shadow=SeenShadow(MASTERS[0], "v2")), 0.0, at_ms=950)
+    tally.decided(seen("of the rules", shadow=SeenShadow(MASTERS[0])), 0.0, at_ms=950)
     shadow = observed(tally).shadow
     assert shadow is not None
     assert (shadow.model, shadow.champion) == ("v2", False)
@@ -160,19 +168,33 @@ def test_the_newest_model_is_listened_to_unless_one_is_pinned(
     pinned: bool,  # noqa: FBT001 - a parameter of the test
     heard: str,
 ) -> None:
-    tally = Tally(staged=0)
-    tally.decided(seen("a", shadow=SeenShadow(MASTERS[0], "pinned"), model_version="pinned"), 0.0)
-    tally.decided(seen("b", shadow=SeenShadow(MASTERS[0], "new"), model_version="pinned"), 0.0)
+    tally = Tally(staged=0, window_ms=100)
+    tally.decided(
+        seen("a", shadow=SeenShadow(MASTERS[0], "pinned"), model_version="pinned"), 0.0, at_ms=950
+    )
+    tally.decided(
+        seen("b", shadow=SeenShadow(MASTERS[0], "new"), model_version="pinned"), 0.0, at_ms=950
+    )
     shadow = observed(tally, pinned=pinned).shadow
     assert shadow is not None
     assert shadow.model == heard
 
 
 def test_what_is_older_than_its_memory_is_lost_and_nothing_else() -> None:
-    tally = Tally(staged=0, memory=10)
+    tally = Tally(staged=0, window_ms=100, memory=10)
     for n in range(100):
-        tally.decided(seen(f"t{n}"), SHARE)
+        tally.decided(seen(f"t{n}"), SHARE, at_ms=950)
     for n in range(100):
         tally.reported(f"t{n}", Heard(MASTERS[0], "success", None), at_ms=1)
     heard = observed(tally).control.outcomes
     assert 10 <= heard <= 20
+
+
+def test_what_is_recent_was_decided_in_the_last_while() -> None:
+    tally = Tally(staged=0, window_ms=100)
+    for at_ms in (100, 850, 899, 900, 999, 1_000):
+        tally.decided(seen(str(at_ms), latency_ms=at_ms), SHARE, at_ms=at_ms)
+    arm = observed(tally).control
+    assert (arm.levels.decisions, arm.recent.decisions) == (6, 3)
+    assert sum(arm.recent.latency.values()) == 3
+    assert tally.observation(5_000, pinned=False).control.recent.decisions == 0
