@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from msgspec import Struct
 from contracts.encode import rollout_fields
 from contracts.messages import RolloutConfig
 from contracts.parse_rollout import parse_rollout
-from router.assignment import BUCKETS
+from router.experiment import Experiment
 from streams import ranges
 from streams.control import read_config
 
@@ -117,12 +116,7 @@ def past_configs(client: Redis, keys: Keys, defaults: RolloutConfig) -> Iterator
 
 def treated_share(config: RolloutConfig) -> float:
     """Share of the tasks in the experiment that are in treatment, by whole buckets."""
-    if config.arms is not None:
-        edges = [arm.buckets for arm in config.arms]
-        return sum(beyond - first for first, beyond in edges) / BUCKETS
-    # As many buckets as satisfy bucket / BUCKETS < percentage; rounded first, since for example
-    # 0.07 * 10000 is a little more than 700.
-    return math.ceil(round(config.percentage * BUCKETS, 6)) / BUCKETS
+    return Experiment(config).treated_share
 
 
 def _trial(config: RolloutConfig) -> tuple[object, ...]:
