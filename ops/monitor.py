@@ -2,7 +2,7 @@
 
 import re
 import time
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,21 +11,13 @@ from ops.options import AsJson
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.console import Group
-
-    from ops.queues import Depth
+    from ops.monitor_reading import WindowReader
+    from ops.monitor_text import Picture
     from ops.session import Session
-    from ops.summary import Summary
 
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _WINDOW = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd])")
 _REFRESH_S = 2.0
-
-
-class _Picture(NamedTuple):
-    summary: "Summary"
-    depths: "list[Depth]"
-    dead: int
 
 
 def parse_window(text: str) -> float:
@@ -51,7 +43,8 @@ def monitor(
     ] = 200_000,
     as_json: AsJson = False,
 ) -> None:
-    """Show totals, arms, masters, latency, queues and dead letters of the last while."""
+    """Show the key metrics of the last while, by arm and by master, the queues and dead letters."""
+    from ops.monitor_reading import WindowReader
     from ops.output import print_json
     from ops.queues import master_names
     from ops.session import open_session, read_settings
@@ -60,8 +53,9 @@ def monitor(
     settings = read_settings()
     masters = master_names(settings.masters_text)
     with open_session(settings, patience=FOREVER if watch else None) as session:
+        reader = WindowReader(session.client, session.parts, settings.fresh_config, window, limit)
         while True:
-            picture = _look(session, masters, window, limit)
+            picture = _look(session, masters, reader)
             if as_json:
                 print_json(_as_dict(picture))
             else:
@@ -71,19 +65,20 @@ def monitor(
             time.sleep(_REFRESH_S)
 
 
-def _look(session: "Session", masters: "Sequence[str]", window_s: float, limit: int) -> _Picture:
+def _look(session: "Session", masters: "Sequence[str]", reader: "WindowReader") -> "Picture":
+    from ops.monitor_text import Picture
     from ops.queues import measure
     from ops.summary import summarise
 
     client, _, parts = session
-    return _Picture(
-        summary=summarise(client, parts, window_s, limit),
+    return Picture(
+        summary=summarise(reader.look()),
         depths=measure(client, parts, masters),
         dead=sum(client.xlen(keys.dead) for keys in session.buried),
     )
 
 
-def _as_dict(picture: _Picture) -> dict[str, object]:
+def _as_dict(picture: "Picture") -> dict[str, object]:
     import msgspec
 
     return {
@@ -93,51 +88,12 @@ def _as_dict(picture: _Picture) -> dict[str, object]:
     }
 
 
-def _show(picture: _Picture, *, clear: bool) -> None:
+def _show(picture: "Picture", *, clear: bool) -> None:
     from rich.console import Console
+
+    from ops.monitor_text import render
 
     console = Console()
     if clear:
         console.clear()
-    console.print(_render(picture))
-
-
-def _render(picture: _Picture) -> "Group":
-    from rich.console import Group
-
-    from ops.output import table
-
-    summary = picture.summary
-    arms = {**summary.per_arm, **summary.per_master}
-    return Group(
-        table(("measure", "value"), _totals(picture)),
-        "",
-        table(
-            ("arm or master", "routes", "share", "neural", "mean confidence"),
-            [
-                (name, part.routes, part.share, part.ml_share, part.mean_confidence)
-                for name, part in arms.items()
-            ],
-        ),
-        "",
-        table(
-            ("stream", "group", "length", "pending", "lag"),
-            [depth[1:6] for depth in picture.depths],
-        ),
-    )
-
-
-def _totals(picture: _Picture) -> "list[tuple[str, object]]":
-    summary = picture.summary
-    reach = "" if summary.complete else " (the newest only: raise --limit to see all)"
-    return [
-        (f"decisions in {summary.window_s:,.0f} s{reach}", summary.total_routes),
-        ("neural routes", summary.ml_routes),
-        ("rule-based routes", summary.rule_based_routes),
-        ("neural, % of routes", summary.ml_percentage),
-        ("mean confidence", summary.mean_confidence),
-        ("context found, share", summary.context_hit_share),
-        *((f"latency {name}, ms", value) for name, value in summary.latency_ms.items()),
-        *((f"fallback: {reason}", count) for reason, count in summary.fallbacks.items()),
-        ("dead letters", picture.dead),
-    ]
+    console.print(render(picture))
