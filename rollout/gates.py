@@ -2,8 +2,8 @@
 
 Every failure is one that may be looked for all the time: an interval that holds at all times at
 once excludes what the gate allows. A level must have been exceeded in the last while besides: what
-is over is no reason to act. Levels pass by what was measured, since a stage asks for enough samples;
-comparisons pass only when an interval has shown it.
+is over is no reason to act. Levels pass by what was measured, since a stage asks for samples
+enough; comparisons pass only when an interval has shown it.
 
 Harm is one end of an interval that is wrong with probability alpha at both together, so half of
 alpha is left for the sample ratio: an equally good model is rolled back by chance with probability
