@@ -17,6 +17,8 @@ from streams.control import read_config
 from streams.keys import Keys
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from redis import Redis
 
     from contracts.messages import Decision, Outcome
@@ -93,7 +95,9 @@ def play(client: Redis, plan: Plan, scenario: Scenario, seed: int, interval: int
                 break
             decisions = company.decide(company.tasks(interval), config)
             tasks += len(decisions)
-            _write(client, keys, company, scenario, decisions)
+            publish(
+                client, keys, company, decisions, heard=scenario.heard, dropped=scenario.dropped
+            )
             step = controller.once()
             if step is None:
                 raise RuntimeError("nobody else leads here")
@@ -113,22 +117,33 @@ def play(client: Redis, plan: Plan, scenario: Scenario, seed: int, interval: int
             client.delete(key)
 
 
-def _write(
+def publish(  # noqa: PLR0913 - who decided what, and what gets lost
     client: Redis,
     keys: Keys,
     company: Company,
-    scenario: Scenario,
-    decisions: list[Decision],
+    decisions: Sequence[Decision],
+    *,
+    heard: float = HEARD,
+    dropped: float = 0.0,
 ) -> None:
-    """Write decisions and what masters report: in another order, some twice, some never."""
+    """Write decisions and what masters report: in another order, some twice, some never.
+
+    Args:
+        client: connection to the server.
+        keys: names the streams.
+        company: knows who is right.
+        decisions: of its tasks.
+        heard: share of outcomes that are reported, 0-1.
+        dropped: share of treatment's decisions that get lost, 0-1.
+    """
     pipe = client.pipeline(transaction=False)
     reports: list[Outcome] = []
     for decision in decisions:
         treated = decision.ab_test_group == "treatment"
-        if not (treated and company.chance() < scenario.dropped):
+        if not (treated and company.chance() < dropped):
             audit = encode_reference(decision)
             pipe.xadd(keys.decisions, {"task_id": decision.task_id, "decision": audit})
-        if company.chance() < scenario.heard:
+        if company.chance() < heard:
             reports.append(company.report(decision))
     reports += [report for report in reports if company.chance() < _DOUBLED]
     for place in company.shuffled(len(reports)):
