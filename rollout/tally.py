@@ -311,12 +311,11 @@ class Tally:
         )
 
     def _assign(self, unit: str | None, share: float, *, treated: bool) -> None:
-        """Count a unit in its arm; once, however many of its tasks come, as long as shares last."""
+        """Count a unit in its arm, when it is first seen: its tasks are not independent."""
         if unit is not None:
-            name = f"{share} {unit}"
-            if self._units.get(name):
+            if self._units.get(unit):
                 return
-            self._units.put(name, value=True)
+            self._units.put(unit, value=True)
         count = self._assigned[share]
         count[0] += treated
         count[1] += 1

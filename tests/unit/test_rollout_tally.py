@@ -130,14 +130,14 @@ def test_a_stage_counts_its_own_decisions_and_effects_count_all() -> None:
     assert now.ratio.odds.n == 2
 
 
-def test_a_unit_of_several_tasks_is_in_an_arm_once() -> None:
+def test_a_unit_of_several_tasks_is_counted_once() -> None:
     tally = Tally(staged=0, window_ms=100)
     for n in range(10):
         tally.decided(seen(f"t{n}", unit="acme/site", ab_test_group="treatment"), SHARE, at_ms=950)
     tally.decided(seen("after", unit="acme/site", ab_test_group="treatment"), 0.75, at_ms=950)
     now = observed(tally)
     assert now.treatment.levels.decisions == 11
-    assert now.ratio.odds.n == 2  # once by each share
+    assert now.ratio.odds.n == 1
 
 
 def test_a_model_in_shadow_is_compared_on_the_same_tasks() -> None:
