@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from rollout.tally import MEMORY, Heard, Seen, Tally
+from rollout.seen import Heard, Seen
+from rollout.tally import MEMORY, Tally
 from rollout.timeline import read_timeline, treated_share
 from streams import ranges
 

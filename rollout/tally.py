@@ -6,69 +6,20 @@ from collections import Counter, defaultdict
 from sys import intern
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from msgspec import Struct
-
-from contracts.messages import Assignment, Group
-from rollout.observation import Arm, Bin, Levels, Observation, Shadow
+from rollout.arms import ArmTally, ShadowTally
+from rollout.observation import Observation, Shadow
 from rollout.recent import Recent
-from rollout.sketch import Sketch, bin_of
 from rollout.statistics.sample_ratio import SampleRatioMonitor
 from rollout.statistics.sequences import EffectMonitor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-BINS: Final = 10  # of confidence; as few as usual (Guo et al. 2017 take 15), so that they fill
+    from rollout.seen import Heard, Seen
+
 MEMORY: Final = 200_000  # decisions that wait for their outcomes; some hundred bytes each
 _AT_ONCE: Final = 10_000  # outcomes handed to the monitors together at most
 _EARLY: Final = 50_000  # outcomes that wait for their decisions, which were written before them
-
-
-class SeenShadow(Struct, frozen=True, gc=False):
-    """The fields of a decision's `shadow` that are counted."""
-
-    selected_master: str
-    model_version: str | None = None
-
-
-class Seen(Struct, frozen=True, gc=False):
-    """The fields of a decision that are counted; the others are not even parsed."""
-
-    task_id: str
-    selected_master: str
-    confidence: float
-    ab_test_group: Group
-    experiment: str
-    context_status: str
-    latency_ms: float
-    config_version: int
-    model_version: str | None = None
-    assignment: Assignment | None = None
-    unit: str | None = None
-    fallback_reason: str | None = None
-    shadow: SeenShadow | None = None
-
-
-class Heard(NamedTuple):
-    """The fields of an outcome that are counted."""
-
-    master: str
-    outcome: str
-    correct_master: str | None
-
-    @property
-    def right_master(self) -> str | None:
-        """The right master, where this says who that is."""
-        if self.outcome == "success":
-            return self.master
-        return self.correct_master if self.outcome == "rerouted" else None
-
-    def speaks_for(self, master: str) -> bool | None:
-        """Whether a master was the right one; None where this does not tell."""
-        right = self.right_master
-        if right is not None:
-            return master == right
-        return False if self.outcome == "rerouted" and master == self.master else None
 
 
 class _Waiting(NamedTuple):
@@ -82,128 +33,6 @@ class _Waiting(NamedTuple):
 
 
 _COUNTED: Final = _Waiting(False, 0.0, 0, "", 0.0, None, None)  # noqa: FBT003 - no task's
-
-
-class _LevelsTally:
-    def __init__(self) -> None:
-        self.decisions = self.sought = self.found = 0
-        self.fallbacks: Counter[str] = Counter()
-        self.latency: Sketch = Counter()
-
-    def decided(self, seen: Seen, latency_bin: int) -> None:
-        self.decisions += 1
-        self.latency[latency_bin] += 1
-        if seen.context_status != "disabled":
-            self.sought += 1
-            self.found += seen.context_status == "ok"
-        if seen.fallback_reason:
-            self.fallbacks[seen.fallback_reason] += 1
-
-    def add(self, other: _LevelsTally) -> None:
-        self.decisions += other.decisions
-        self.sought += other.sought
-        self.found += other.found
-        self.fallbacks.update(other.fallbacks)
-        self.latency.update(other.latency)
-
-    def freeze(self) -> Levels:
-        return Levels(
-            decisions=self.decisions,
-            fallbacks=dict(self.fallbacks),
-            sought=self.sought,
-            found=self.found,
-            latency=dict(self.latency),
-        )
-
-
-class _ArmTally:
-    def __init__(self, window_ms: int) -> None:
-        self.levels = _LevelsTally()
-        self._window_ms = window_ms
-        self._windows: dict[int, _LevelsTally] = {}  # by their number, only the newest
-        self.outcomes = self.successes = self.heard_ms = self.known = self.right = 0
-        self.squares = 0.0
-        self.bins = [[0, 0.0, 0, 0] for _ in range(BINS)]
-
-    def decided(self, seen: Seen, at_ms: int) -> None:
-        latency_bin = bin_of(seen.latency_ms)
-        self.levels.decided(seen, latency_bin)
-        window = at_ms // self._window_ms
-        if window not in self._windows:
-            newest = sorted({window, *self._windows})[-2:]
-            self._windows = {n: self._windows.get(n) or _LevelsTally() for n in newest}
-        if window in self._windows:
-            self._windows[window].decided(seen, latency_bin)
-
-    def reported(self, confidence: float, at_ms: int, *, success: bool, right: bool | None) -> None:
-        self.outcomes += 1
-        self.successes += success
-        self.heard_ms = max(self.heard_ms, at_ms)
-        each = self.bins[min(int(confidence * BINS), BINS - 1)]
-        each[0] += 1
-        each[1] += confidence
-        if right is None:
-            each[3] += 1
-            return
-        each[2] += right
-        self.known += 1
-        self.right += right
-        self.squares += (confidence - right) ** 2
-
-    def freeze(self, at_ms: int) -> Arm:
-        recent, before = _LevelsTally(), at_ms // self._window_ms - 1
-        for window, levels in self._windows.items():
-            if window >= before:
-                recent.add(levels)
-        return Arm(
-            levels=self.levels.freeze(),
-            recent=recent.freeze(),
-            outcomes=self.outcomes,
-            successes=self.successes,
-            heard_ms=self.heard_ms,
-            known=self.known,
-            right=self.right,
-            squares=self.squares,
-            calibration=tuple(
-                Bin(int(n), confidence, int(right), int(unknown))
-                for n, confidence, right, unknown in self.bins
-            ),
-        )
-
-
-class _ShadowTally:
-    def __init__(self) -> None:
-        self.champion = False
-        self.decisions = self.agreed = 0
-        self.outcomes = self.right = self.rules_right = self.differing = self.open = 0
-
-    def decided(self, opinion: str, seen: Seen, model: str) -> None:
-        self.champion = model == seen.model_version
-        self.decisions += 1
-        self.agreed += opinion == seen.selected_master
-
-    def reported(self, opinion: str, master: str, heard: Heard) -> None:
-        right = heard.right_master
-        self.outcomes += 1
-        if right is None:
-            self.open += opinion != master
-            return
-        self.right += opinion == right
-        self.rules_right += master == right
-        self.differing += (opinion == right) != (master == right)
-
-    def freeze(self, model: str) -> Shadow:
-        return Shadow(
-            model=model,
-            champion=self.champion,
-            decisions=self.decisions,
-            agreed=self.agreed,
-            outcomes=self.outcomes,
-            right=self.right,
-            rules_right=self.rules_right,
-            differing=self.differing,
-            open=self.open,
-        )
 
 
 class Tally:
@@ -228,7 +57,7 @@ class Tally:
         self._success, self._accuracy = EffectMonitor(), EffectMonitor()
         self._ratio = SampleRatioMonitor()
         self._models: Counter[str] = Counter()
-        self._shadows: dict[str, _ShadowTally] = {}  # in the order of their first appearance
+        self._shadows: dict[str, ShadowTally] = {}  # in the order of their first appearance
         self._assigned: defaultdict[float, list[int]] = defaultdict(lambda: [0, 0])
         self._rewards: list[tuple[bool, bool, float]] = []
         self._rights: list[tuple[bool, bool, float]] = []
@@ -237,7 +66,7 @@ class Tally:
     def enter(self, staged: int) -> None:
         """Begin a stage."""
         self.staged = staged
-        self._arms = (_ArmTally(self._window_ms), _ArmTally(self._window_ms))
+        self._arms = (ArmTally(self._window_ms), ArmTally(self._window_ms))
 
     def decided(self, seen: Seen, share: float, at_ms: int) -> None:
         """Count a decision of this rollout.
@@ -259,7 +88,7 @@ class Tally:
         elif not treated and seen.shadow is not None:
             model, opinion = seen.shadow.model_version, intern(seen.shadow.selected_master)
         if model is not None:
-            shadow = self._shadows.setdefault(intern(model), _ShadowTally())
+            shadow = self._shadows.setdefault(intern(model), ShadowTally())
             shadow.decided(opinion or "", seen, model)
         waiting = _Waiting(
             treated,

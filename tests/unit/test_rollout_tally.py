@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollout.tally import Heard, Seen, SeenShadow, Tally
+from rollout.seen import Heard, Seen, SeenShadow
+from rollout.tally import Tally
 
 if TYPE_CHECKING:
     from rollout.observation import Observation
