@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from ops.summary import Seen, Window
-from rollout.tally import Heard
+from rollout.seen import Heard
 from rollout.timeline import past_configs, treated_share
 from streams import ranges
 

@@ -18,7 +18,7 @@ from rollout.statistics.sample_ratio import SampleRatioMonitor
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from rollout.tally import Heard
+    from rollout.seen import Heard
 
 QUANTILES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 BINS: Final = 60  # as many as a line of a terminal holds; of an hour, minutes

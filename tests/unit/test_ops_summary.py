@@ -4,7 +4,7 @@ import pytest
 
 from ops.monitor_text import sparkline, totals
 from ops.summary import BINS, Seen, Summary, Window, summarise
-from rollout.tally import Heard
+from rollout.seen import Heard
 
 SHARES = {1: 0.25, 2: 0.5}
 
