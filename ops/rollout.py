@@ -2,7 +2,7 @@
 
 import typer
 
-from ops import rollout_run, rollout_set, rollout_steps, rollout_view
+from ops import rollout_check, rollout_run, rollout_set, rollout_steps, rollout_view
 
 app = typer.Typer(no_args_is_help=True, help="How much traffic goes to treatment, and its stages.")
 
@@ -16,3 +16,4 @@ app.command("pause")(rollout_steps.pause)
 app.command("resume")(rollout_steps.resume)
 app.command("rollback")(rollout_steps.rollback)
 app.command("run")(rollout_run.run)
+app.command("check")(rollout_check.check)
