@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from vectors.memory import Memory
     from vectors.types import Encoder, Hit
 
 FAULTS = {
@@ -116,14 +117,18 @@ class _FaultyCollection(Collection):
     switch: Switch
 
     def search_batch(
-        self, texts: Sequence[str], vectors: NDArray[np.float32] | None, k: int = 5
+        self,
+        texts: Sequence[str],
+        vectors: NDArray[np.float32] | None,
+        k: int = 5,
+        memories: Sequence[Memory] | None = None,
     ) -> list[list[Hit]]:
         fault = self.switch.get()
         if fault == "index-raises":
             raise ArithmeticError("a fault of the index")
         if fault == "index-hangs":
             self.switch.hang()
-        found = super().search_batch(texts, vectors, k)
+        found = super().search_batch(texts, vectors, k, memories)
         if fault == "index-nan" and vectors is not None:
             return [list(map(_unsound, hits)) for hits in found]
         return found

@@ -39,7 +39,7 @@ class Reader:
         self._embedder = Embedder(lambda: encoder)
         wanted: dict[str, tuple[str, ...]] = {_MASTER: ("code",)}
         guard = Guard("index", list)
-        self._retriever = IndexRetriever({"code": self._live}, wanted, 5, 100, guard)
+        self._retriever = IndexRetriever({"code": self._live}, wanted, {}, 5, 100, guard)
 
     def __enter__(self) -> Self:
         return self
