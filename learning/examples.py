@@ -22,13 +22,18 @@ class Example(Struct, frozen=True, omit_defaults=True):
     Attributes:
         weight: how much it counts in training; 1 for a line that is simply right.
         source: where it comes from. Lines of one source are alike in more than their label, so
-            they are held back together.
+            they are held back together. What follows a `#` names a part of it.
     """
 
     text: Annotated[str, Meta(min_length=1)]
     label: Annotated[str, Meta(min_length=1)]
     weight: Annotated[float, Meta(ge=0)] = 1.0
     source: str | None = None
+
+    @property
+    def origin(self) -> str:
+        """The source without its part; empty where none is named."""
+        return (self.source or "").partition("#")[0]
 
 
 _decode = msgspec.json.Decoder(Example).decode

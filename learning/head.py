@@ -57,6 +57,7 @@ def fit_head(  # noqa: PLR0913, PLR0917 - a problem, and how to solve it
     labels: int,
     strength: float,
     start: Head | None = None,
+    scales: Floats | None = None,
 ) -> Head:
     """Minimise cross-entropy plus an L2 penalty on the weights by L-BFGS.
 
@@ -68,9 +69,12 @@ def fit_head(  # noqa: PLR0913, PLR0917 - a problem, and how to solve it
         strength: inverse of the penalty: the loss is that of scikit-learn's `LogisticRegression`
             with `C` of this value.
         start: weights to begin with; those of another strength save steps.
+        scales: shape (inputs, labels), greater than 0; the penalty is on weights divided by them,
+            so that a weight of a larger scale comes cheaper. All 1 by default.
     """
     start = start or Head(np.zeros((inputs.shape[1], labels), np.float32), np.zeros(labels, "f4"))
-    matrix = torch.tensor(start.weights, requires_grad=True)
+    cheap = torch.ones(()) if scales is None else torch.from_numpy(scales)
+    matrix = (torch.from_numpy(start.weights) / cheap).requires_grad_()
     bias = torch.tensor(start.bias, requires_grad=True)
     target, weight = torch.from_numpy(targets), torch.from_numpy(weights)
     transposed = inputs.T.tocsr()
@@ -81,7 +85,7 @@ def fit_head(  # noqa: PLR0913, PLR0917 - a problem, and how to solve it
 
     def loss() -> torch.Tensor:
         solver.zero_grad()
-        product = _SparseProduct.apply(matrix, inputs, transposed)  # type: ignore[no-untyped-call] # torch
+        product = _SparseProduct.apply(matrix * cheap, inputs, transposed)  # type: ignore[no-untyped-call] # torch
         logits = product + bias
         each = torch.nn.functional.cross_entropy(logits, target, reduction="none")
         value: torch.Tensor = (each @ weight + matrix.square().sum() / (2 * strength)) / total
@@ -89,7 +93,7 @@ def fit_head(  # noqa: PLR0913, PLR0917 - a problem, and how to solve it
         return value
 
     solver.step(loss)  # type: ignore[no-untyped-call] # torch
-    return Head(matrix.detach().numpy(), bias.detach().numpy())
+    return Head((matrix * cheap).detach().numpy(), bias.detach().numpy())
 
 
 def logits_of(head: Head, inputs: sparse.csr_matrix) -> Floats:

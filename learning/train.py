@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from learning.fitting import Halves
+    from learning.fitting import Fitted, Halves
     from router.masters import Masters
     from router.rules import Rules
     from vectors.types import Encoder
@@ -125,17 +125,21 @@ def train(  # noqa: PLR0913 - what it learns from, and how
 
     folds = [*_folds(known.targets[:judged], used[:judged], len(used), settings)]
     progress("strengths", 0, 1)
-    joint, lexical = (
-        settings.recipe[:2]
+    joint, lexical, weighed = (
+        (settings.recipe.joint, settings.recipe.lexical, settings.recipe.weighed)
         if settings.recipe
         else choose_strengths([[*map(known.take, each)] for each in folds[:2]])
     )
+    fitted = partial(fit, joint=joint, lexical=lexical, weighed=weighed)
     held = []
     for number, (learned, rest) in enumerate(folds):
         progress("held back", number, len(folds))
-        held.append(_hold_back(known.take(learned), known.take(rest), nothing, joint, lexical))
+        held.append(_hold_back(fitted(known.take(learned)), known.take(rest), nothing))
     recipe = settings.recipe or Recipe(
-        joint, lexical, *choose_mix([each.halves for each in held], [each.known for each in held])
+        joint,
+        lexical,
+        *choose_mix([each.halves for each in held], [each.known for each in held]),
+        weighed=weighed,
     )
     config = ModelConfig(
         labels=labels,
@@ -148,7 +152,7 @@ def train(  # noqa: PLR0913 - what it learns from, and how
     mix = (recipe.share, recipe.rules if seen else 0.0)
     config, metrics = _calibrated(config, held, mix, settings.doubt)
     progress("head", 0, 1)
-    tensors = fit(known, joint, lexical).tensors(known.inputs.scales, *mix)
+    tensors = fitted(known).tensors(known.inputs.scales, *mix)
     progress("head", 1, 1)
     return Trained(config, tensors, recipe._asdict() | metrics, fingerprint(examples))
 
@@ -262,8 +266,8 @@ def _folds(
     """Yield rows to learn from and rows held back: each judged one once, none of the others."""
     counts = np.bincount(targets)
     count = max(2, min(settings.folds, int(counts[counts > 0].min())))
-    sources = [each.source or f"\0{number}" for number, each in enumerate(examples)]
-    named = {each.source for each in examples if each.source}
+    sources = [each.origin or f"\0{number}" for number, each in enumerate(examples)]
+    named = {each.origin for each in examples if each.origin}
     whole = len(named) >= _SOURCES * count
     kind = StratifiedGroupKFold if whole else StratifiedKFold
     folds = kind(count, shuffle=True, random_state=settings.seed)
@@ -272,8 +276,7 @@ def _folds(
         yield np.concatenate([learned, always]), held
 
 
-def _hold_back(learned: Known, held: Known, nothing: Inputs, joint: float, lexical: float) -> _Held:
-    fitted = fit(learned, joint, lexical)
+def _hold_back(fitted: Fitted, held: Known, nothing: Inputs) -> _Held:
     says = held.inputs.rules.argmax(1) if held.inputs.rules.size else np.full(len(held.targets), -1)
     return _Held(
         held,

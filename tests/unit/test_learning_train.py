@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import sparse
 
 from chaos.faulty import WordEncoder
 from contracts.errors import FatalError
 from learning.design import Inputs, Lexicon
 from learning.examples import NONE, Example
-from learning.fitting import fit
-from learning.train import TrainSettings, _known, _look, fingerprint, train
+from learning.fitting import Known, evidence, fit
+from learning.train import TrainSettings, _folds, _known, _look, fingerprint, train
 from registry.opening import open_model
 from router.features import Lexical, features
 from router.masters import Masters
@@ -161,3 +162,27 @@ def test_both_heads_together_are_the_mean_of_their_logits() -> None:
     logits = lexical.logits([each.text for each in DATA])
     logits = logits + inputs.embeddings @ tensors["dense"] + tensors["bias"]
     np.testing.assert_allclose(logits, halves.mixed(0.25), rtol=1e-2, atol=1e-2)
+
+
+def test_a_feature_is_evidence_by_how_unevenly_labels_have_it() -> None:
+    everywhere, of_one = np.ones(8), np.arange(8) < 4
+    features = sparse.csr_matrix(np.stack([everywhere, of_one], axis=1).astype(np.float32))
+    inputs = Inputs([[]] * 8, np.zeros((8, 1), np.float32), None, np.zeros((8, 0), np.float32))
+    targets = np.where(of_one, 0, 1)
+    found = evidence(features, Known(inputs, targets, np.ones(8, np.float32), 2))
+    assert found.dtype == np.float32
+    assert (found[1] > 10 * found[0]).all()
+    assert np.sqrt(np.mean(found**2)) == pytest.approx(1.0, abs=1e-5)
+    unheard = np.where(of_one, 1.0, 0.0).astype(np.float32)  # label 1 without weight
+    assert (evidence(features, Known(inputs, targets, unheard, 2)) > 0).all()
+
+
+def test_parts_of_a_source_are_held_back_together() -> None:
+    sources = [f"org/{number % 12}#{'path' if number % 5 else 'lex'}" for number in range(120)]
+    data = [
+        Example(f"text {n}", "ab"[n % 7 % 2], source=source) for n, source in enumerate(sources)
+    ]
+    targets = np.array(["ab".index(each.label) for each in data])
+    for learned, held in _folds(targets, data, len(data), TrainSettings(folds=4)):
+        origins = [{data[row].origin for row in rows} for rows in (learned, held)]
+        assert origins[0].isdisjoint(origins[1])
