@@ -1,8 +1,8 @@
 """The demonstration: the whole system on real input, and a count of what came out of it.
 
 Everything runs as in production: one indexer and one watcher over a directory, worker processes,
-five masters that take their decisions and report outcomes. Keys carry the prefix `demo:` and files
-lie in `.cortex/demo`, so nothing of a real deployment is touched.
+five masters that take their decisions and report outcomes, an archiver. Keys carry the prefix
+`demo:` and files lie in `.cortex/demo`, so nothing of a real deployment is touched.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import threading
 import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from shutil import rmtree
 from typing import TYPE_CHECKING
 
 from contracts.errors import FatalError
@@ -26,6 +27,7 @@ from ops.output import print_json, progress_bar, remark
 from ops.session import read_settings
 from router.masters import Masters
 from streams.connect import connect
+from streams.control import set_config
 from streams.keys import WORKERS, Keys
 from streams.master import Master
 from vectors.log import current_versions
@@ -61,14 +63,23 @@ def run_demo(tasks: int, workers: int, source: Path, as_json: bool) -> int:  # n
     client = connect(settings.redis_url, data_dir=Path(settings.data_dir), role="demo")
     for key in client.scan_iter(f"{_PREFIX}*", count=1000):
         client.unlink(key)
+    rmtree(home / "metrics", ignore_errors=True)  # with its keys goes what was archived of them
     env = {
         "CORTEX_PREFIX": _PREFIX,
         "CORTEX_PARTITIONS": "0",
         "CORTEX_ROOT": str(source),
         "VECTORSTORE_PATH": str(home / "store"),
-        "AB_TEST_PERCENTAGE": str(PERCENTAGE),
+        "METRICS_PATH": str(home / "metrics" / "ml-router-metrics.jsonl"),
         "ENABLE_RAG": "true",
     }
+    set_config(
+        client,
+        keys,
+        expected_version=None,
+        changes={"percentage": repr(PERCENTAGE)},
+        who="cortex demo",
+        why="half of the tasks each way",
+    )
     received = Received()
     remark(
         f"indexing {source.resolve()} (the first time, the encoder is exported: a minute or two)"
@@ -79,6 +90,7 @@ def run_demo(tasks: int, workers: int, source: Path, as_json: bool) -> int:  # n
         running.enter_context(_process(home, env, "indexer"))
         running.enter_context(_process(home, env, "watch", str(source)))
         _await_index(client, keys, source)
+        running.enter_context(_process(home, env, "archiver"))
         for number in range(workers):
             running.enter_context(_process(home, env, "worker", number=number))
         _await(lambda: _consumers(client, keys) >= workers, 60, "workers read")
@@ -94,6 +106,7 @@ def run_demo(tasks: int, workers: int, source: Path, as_json: bool) -> int:  # n
     else:
         print_summary(summary)
         remark("look around with: CORTEX_PREFIX=demo: cortex monitor --window 1h")
+        remark(f"the metrics file is {env['METRICS_PATH']}")
     return 0 if summary["ok"] else 1
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _WINDOW = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd])")
 _REFRESH_S = 2.0
+_UNBOUNDED = 1_000  # columns, where no terminal wraps lines
 
 
 def parse_window(text: str) -> float:
@@ -89,11 +90,13 @@ def _as_dict(picture: "Picture") -> dict[str, object]:
 
 
 def _show(picture: "Picture", *, clear: bool) -> None:
+    import sys
+
     from rich.console import Console
 
     from ops.monitor_text import render
 
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else _UNBOUNDED)
     if clear:
         console.clear()
     console.print(render(picture))

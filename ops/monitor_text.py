@@ -8,12 +8,13 @@ from rich.console import Group
 from rich.text import Text
 
 from ops.output import table
+from ops.summary import BINS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ops.queues import Depth
-    from ops.summary import Balance, Part, Summary
+    from ops.summary import Balance, Bin, Part, Summary
 
 _HEADING = "📊 ML Router Metrics"
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -34,11 +35,12 @@ def render(picture: Picture) -> Group:
     return Group(
         *(Text(line) for line in totals(summary)),
         "",
-        table(("measure", "value", f"over {_span(summary.window_s)}"), _measures(picture)),
+        table(("measure", "value"), _measures(picture)),
+        "",
+        table((f"in {BINS} parts", f"of {summary.window_s:,.0f} s"), _courses(summary.series)),
         "",
         table(
-            ("arm or master", "routes", "share", "neural", "accuracy", "known", "mean confidence",
-             "context", "p95 ms"),
+            ("arm or master", "routes", "share", "neural", "right", "conf.", "context", "p95 ms"),
             [_row(name, part) for name, part in parts.items()],
         ),
         "",
@@ -46,7 +48,7 @@ def render(picture: Picture) -> Group:
             ("stream", "group", "length", "pending", "lag"),
             [depth[1:6] for depth in picture.depths],
         ),
-    )  # fmt: skip
+    )
 
 
 def totals(summary: Summary) -> list[str]:
@@ -71,27 +73,28 @@ def _block(value: float, largest: float) -> str:
     return _BLOCKS[round(value / largest * (len(_BLOCKS) - 1)) if largest > 0 else 0]
 
 
-def _measures(picture: Picture) -> Iterator[tuple[str, object, str]]:
-    summary, series = picture.summary, picture.summary.series
+def _measures(picture: Picture) -> Iterator[tuple[str, object]]:
+    summary = picture.summary
     if not summary.complete:
-        yield ("read", "the newest only: raise --limit to see all", "")
-    yield ("routes", summary.total_routes, sparkline([each.routes for each in series]))
-    yield (
-        "accuracy",
-        f"{_percent(summary.accuracy)} of {summary.known:,} known",
-        sparkline([each.accuracy for each in series]),
-    )
-    confidence = sparkline([each.mean_confidence for each in series])
-    yield ("mean confidence", summary.mean_confidence, confidence)
-    context = sparkline([each.context_hit_share for each in series])
-    yield ("context found", _percent(summary.context_hit_share), context)
-    latency = " / ".join(f"{value:.2f}" for value in summary.latency_ms.values()) or None
-    slow = sparkline([each.latency_p95_ms for each in series])
-    yield ("latency p50 / p95 / p99, ms", latency, slow)
-    yield ("A/B balance", _balance(summary.balance), "")
+        yield ("read", "the newest only: raise --limit to see all")
+    yield ("accuracy", f"{_percent(summary.accuracy)} of {summary.known:,} known")
+    yield ("mean confidence", summary.mean_confidence)
+    yield ("context found", _percent(summary.context_hit_share))
+    for name, value in summary.latency_ms.items():
+        yield (f"latency {name}, ms", value)
+    yield ("A/B balance", _balance(summary.balance))
     for reason, count in summary.fallbacks.items():
-        yield (f"fallback: {reason}", count, "")
-    yield ("dead letters", picture.dead, "")
+        yield (f"fallback: {reason}", count)
+    yield ("dead letters", picture.dead)
+
+
+def _courses(series: Sequence[Bin]) -> Iterator[tuple[str, str]]:
+    yield ("routes", sparkline([each.routes for each in series]))
+    yield ("neural", sparkline([each.ml_routes for each in series]))
+    yield ("accuracy", sparkline([each.accuracy for each in series]))
+    yield ("confidence", sparkline([each.mean_confidence for each in series]))
+    yield ("context", sparkline([each.context_hit_share for each in series]))
+    yield ("p95", sparkline([each.latency_p95_ms for each in series]))
 
 
 def _balance(balance: Balance) -> str:
@@ -108,7 +111,6 @@ def _row(name: str, part: Part) -> tuple[object, ...]:
         _percent(part.share),
         _percent(part.ml_share),
         _percent(part.accuracy),
-        part.known,
         part.mean_confidence,
         _percent(part.context_hit_share),
         part.latency_ms.get("p95"),
@@ -117,7 +119,3 @@ def _row(name: str, part: Part) -> tuple[object, ...]:
 
 def _percent(share: float | None) -> str:
     return "-" if share is None else f"{share:.2%}"
-
-
-def _span(seconds: float) -> str:
-    return f"{seconds:,.0f} s"

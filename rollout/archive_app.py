@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import structlog
@@ -75,5 +75,8 @@ def main(path: Path | None = None) -> int:
                 if not more:
                     stopping.wait(_PAUSE_S)
             health.beat()
+        if archive is not None:
+            with suppress(*SERVER_TROUBLE):
+                archive.step()  # what was reported while it was told to stop
         log.info("stopped", lines=metrics.head.number, late=late.head.number)
     return 0
