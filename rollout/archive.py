@@ -7,9 +7,6 @@ trims nothing unread; it is moved when lines are on disk.
 
 from __future__ import annotations
 
-import math
-from collections import deque
-from itertools import islice
 from typing import TYPE_CHECKING, Final, cast
 
 import structlog
@@ -19,11 +16,11 @@ from redis.exceptions import ResponseError
 from contracts.errors import FatalError, PoisonError
 from contracts.parse import parse_outcome
 from rollout.archive_file import read_backward
-from rollout.archive_join import EntryId, Join
+from rollout.archive_join import Join
 from rollout.archive_lines import decision_line, late_line, read_decision, read_place, reported
 from rollout.archive_settings import MAX_WAIT_S
+from rollout.archive_source import Source, id_text, parse_id
 from rollout.chain import Head
-from streams import ranges
 from streams.keys import ARCHIVE
 
 if TYPE_CHECKING:
@@ -32,39 +29,14 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from rollout.archive_file import ChainFile
+    from rollout.archive_join import EntryId
     from streams.keys import Keys
 
 log = structlog.get_logger(__name__)
 
-_PAGE: Final = 1_000  # entries of each stream per step
 # Clocks of a cluster's nodes, each of which stamps its own streams, differ by less.
 _CLOCKS_MS: Final = 1_000
 _START: Final = (0, 0)
-
-
-class _Source:
-    """One stream, read page by page."""
-
-    def __init__(self, name: str, position: EntryId) -> None:
-        self.name = name
-        self.processed = self.read_to = position
-        self.page: deque[tuple[EntryId, dict[bytes, bytes]]] = deque()
-        self.drained = False
-
-    def read(self, client: Redis) -> None:
-        """Read a page, if the one before was used up."""
-        if not self.page:
-            after = f"({_text(self.read_to)}"
-            entries = islice(ranges.forward(client, self.name, after), _PAGE)
-            self.page.extend((parse_id(entry.decode()), fields) for entry, fields in entries)
-            self.drained = len(self.page) < _PAGE
-        if self.page:
-            self.read_to = self.page[-1][0]
-
-    @property
-    def known_ms(self) -> float:
-        """Everything up to this moment was read."""
-        return math.inf if self.drained else self.read_to[0]
 
 
 class Archive:
@@ -106,8 +78,8 @@ class Archive:
             outcomes_from = _START  # what is not in the files any more was not settled
         streams = [part.decisions for part in parts]
         self._written, self._settled = _look_back(self._files, streams, outcomes_from)
-        self._outcomes = _Source(parts[0].outcomes, outcomes_from)
-        self._decisions = [_Source(name, self._written[name]) for name in streams]
+        self._outcomes = Source(parts[0].outcomes, outcomes_from)
+        self._decisions = [Source(name, self._written[name]) for name in streams]
         for name, position in (*self._written.items(), (parts[0].outcomes, outcomes_from)):
             self._protect(name, position)
 
@@ -146,14 +118,14 @@ class Archive:
         self._process(horizon)
         heard_ms = now_ms if self._outcomes.drained else self._outcomes.read_to[0]
         for each in self._join.ready(min(heard_ms, horizon - _CLOCKS_MS)):
-            entry = _text(each.entry)
+            entry = id_text(each.entry)
             line = decision_line(each.decided, each.stream, entry, each.outcome)
             self._metrics.append(line)
             self._written[each.stream] = each.entry
 
     def _process(self, horizon: float) -> None:
         """Take what is in the pages up to a moment, in the order in which it happened."""
-        due: list[tuple[float, int, EntryId, _Source, dict[bytes, bytes]]] = []
+        due: list[tuple[float, int, EntryId, Source, dict[bytes, bytes]]] = []
         for source in (self._outcomes, *self._decisions):
             after = _CLOCKS_MS if source is self._outcomes else 0
             while source.page and source.page[0][0][0] + after <= horizon:
@@ -166,6 +138,8 @@ class Archive:
                 self._hear(entry, fields)
             elif (decided := read_decision(fields.get(b"decision", b""))) is not None:
                 self._join.decide(source.name, entry, decided)
+            else:
+                log.warning("left out: no decision", stream=source.name, entry=id_text(entry))
 
     def _hear(self, entry: EntryId, fields: dict[bytes, bytes]) -> None:
         if entry in self._settled:
@@ -175,7 +149,7 @@ class Archive:
             outcome = parse_outcome(fields)
         except PoisonError:
             return  # not written by a master; the learner's dead letters tell
-        kept = reported(outcome, _text(entry))
+        kept = reported(outcome, id_text(entry))
         if not self._join.report(outcome.task_id, entry, kept):
             self._late.append(late_line(outcome.task_id, kept))
 
@@ -203,11 +177,11 @@ class Archive:
         if self._told.get(stream) == position:
             return
         try:
-            self._client.xgroup_setid(stream, ARCHIVE, _text(position))
+            self._client.xgroup_setid(stream, ARCHIVE, id_text(position))
         except ResponseError as error:
             if "NOGROUP" not in str(error) and "requires the key to exist" not in str(error):
                 raise
-            self._client.xgroup_create(stream, ARCHIVE, _text(position), mkstream=True)
+            self._client.xgroup_create(stream, ARCHIVE, id_text(position), mkstream=True)
         self._told[stream] = position
 
     def _group_position(self, stream: str) -> EntryId:
@@ -252,12 +226,6 @@ def read_heads(client: Redis, keys: Keys) -> dict[str, Head]:
     return heads
 
 
-def parse_id(entry: str) -> EntryId:
-    """Read the id of an entry."""
-    milliseconds, _, number = entry.partition("-")
-    return int(milliseconds), int(number)
-
-
 def _look_back(
     files: tuple[ChainFile, ChainFile], streams: Sequence[str], outcomes_from: EntryId
 ) -> tuple[dict[str, EntryId], set[EntryId]]:
@@ -297,7 +265,3 @@ def _before(entry: EntryId) -> EntryId:
 
 def _shown(head: Head) -> str:
     return f"{head.number} {head.hash}"
-
-
-def _text(entry: EntryId) -> str:
-    return f"{entry[0]}-{entry[1]}"

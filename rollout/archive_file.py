@@ -30,6 +30,8 @@ def older_files(path: Path) -> list[Path]:
 def read_lines(path: Path) -> Iterator[bytes]:
     """Yield every line of a chain, the oldest first, also while it is written and put aside.
 
+    A line at the very end without a line end is one that is being written, or was torn.
+
     Raises:
         OSError: a file cannot be read.
     """
@@ -39,7 +41,7 @@ def read_lines(path: Path) -> Iterator[bytes]:
             with each.open("rb") as older:
                 if os.fstat(older.fileno()).st_ino != own:
                     yield from older
-        yield from newest
+        yield from (line for line in newest if line.endswith(b"\n"))
         return
     for each in older_files(path):
         with each.open("rb") as older:
