@@ -9,6 +9,7 @@ from typer.main import get_command
 
 import indexer.settings
 import learning.settings
+import rollout.archive_settings
 import rollout.settings
 import worker.settings
 from ops.cli import app
@@ -18,7 +19,13 @@ README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 
 KINDS = [
     each.Settings
-    for each in (worker.settings, indexer.settings, learning.settings, rollout.settings)
+    for each in (
+        worker.settings,
+        indexer.settings,
+        learning.settings,
+        rollout.settings,
+        rollout.archive_settings,
+    )
 ]
 
 
