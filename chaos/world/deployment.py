@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 # A recipe that the choice among all comes to again and again, so that a night takes seconds.
 QUICK = RoundSettings(
-    training=TrainSettings(folds=2, recipe=Recipe(joint=30.0, lexical=100.0, share=0.5))
+    training=TrainSettings(
+        folds=2, recipe=Recipe(joint=30.0, lexical=100.0, share=0.5, weighed=False)
+    )
 )
 
 
