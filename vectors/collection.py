@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from vectors.candidates import Place, View
     from vectors.log import LogEntry
     from vectors.manifest import SnapshotInfo
     from vectors.memory import Memory
-    from vectors.search import Place, View
 
 
 class Collection:

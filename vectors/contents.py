@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vectors.base import LiveBase
+from vectors.candidates import View
 from vectors.delta import Delta, LiveDelta
-from vectors.search import View
 from vectors.types import FileState
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.errors import FatalError
+from vectors.candidates import Candidates, Place
 from vectors.collection import Collection
-from vectors.search import Candidates, Fusion, Place, fuse
+from vectors.search import Fusion, fuse
 
 TREE = (
     put("src/auth/session.py", 1, "def login(session): check token", "def logout(session)"),
