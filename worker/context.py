@@ -25,7 +25,7 @@ from vectors.log import OtherEncoder
 from vectors.memory import HISTORY, retrieve
 from worker.embedding import slices
 from worker.following import LiveCollection
-from worker.guard import Guard
+from worker.guard import PATIENCE, Guard
 from worker.handle import Context
 
 if TYPE_CHECKING:
@@ -174,12 +174,14 @@ class IndexRetriever:
         )
 
 
-def open_retriever(
+def open_retriever(  # noqa: PLR0913 - what is opened, for whom, and how
     settings: Settings,
     masters: Masters,
     encoder: Encoder,
     keys: Keys | None = None,
     client: Redis | None = None,
+    *,
+    patience_s: float = PATIENCE,
 ) -> IndexRetriever:
     """Open every collection a master asks for.
 
@@ -189,6 +191,7 @@ def open_retriever(
         encoder: embeds what they are asked for.
         keys: names of the delta logs; None with `client`.
         client: where the logs are followed; None searches the snapshots as they are.
+        patience_s: how long a few searches may take.
 
     Raises:
         FatalError: a snapshot cannot be used at all.
@@ -208,7 +211,7 @@ def open_retriever(
         {name: opened(name + HISTORY) for name in names if not name.endswith(HISTORY)},
         settings.context_chunks,
         settings.context_chars,
-        Guard("index", lambda: _search_all(live)),
+        Guard("index", lambda: _search_all(live), patience_s),
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import structlog
 
 from contracts.errors import FatalError
-from worker.guard import Guard
+from worker.guard import PATIENCE, Guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -30,13 +30,15 @@ _AT_ONCE = 32  # texts per guarded call, so that a large batch is not taken for 
 class Embedder:
     """Embeds each text of a batch once, for whoever needs its vector. Threads may share it."""
 
-    def __init__(self, open_engine: Callable[[], Encoder]) -> None:
+    def __init__(self, open_engine: Callable[[], Encoder], patience_s: float = PATIENCE) -> None:
         """Open nothing yet.
 
         Args:
             open_engine: loads the encoder, or raises `FatalError`.
+            patience_s: how long a few texts may take.
         """
         self._open_engine = open_engine
+        self._patience_s = patience_s
         self._lock = threading.Lock()
         self._tried = False
         self._encoder: Encoder | None = None
@@ -81,10 +83,11 @@ class Embedder:
 
         engine = self._open_engine()
         self._encoder = CachedEncoder(engine, None, max_entries=_CACHED_TEXTS)
-        self._guard = Guard("encoder", lambda: engine.encode(["are you there"]))
+        probe = partial(engine.encode, ["are you there"])
+        self._guard = Guard("encoder", probe, self._patience_s)
 
 
-def embedder(model: str | None) -> Embedder:
+def embedder(model: str | None, patience_s: float = PATIENCE) -> Embedder:
     """Return what embeds with the named sentence-transformers model; None is ours."""
 
     def open_engine() -> Encoder:
@@ -92,7 +95,7 @@ def embedder(model: str | None) -> Embedder:
 
         return open_encoder(model)
 
-    return Embedder(open_engine)
+    return Embedder(open_engine, patience_s)
 
 
 def slices(count: int) -> Iterator[slice]:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from contracts.messages import Decision, Group, RolloutConfig, Task
     from worker.settings import Settings
 
+_PATIENCE_S = 60.0  # nobody queues behind this task: a busy machine is no reason to do without
+
 
 def route_offline(
     tasks: Sequence[Task], settings: Settings, group: Group | None = None
@@ -50,7 +52,7 @@ def offline_handler(settings: Settings, group: Group | None = None) -> Iterator[
     if group is not None:
         config = msgspec.structs.replace(config, percentage=float(group == "treatment"))
     with ExitStack() as opened:
-        embedding = opened.enter_context(closing(embedder(settings.encoder)))
+        embedding = opened.enter_context(closing(embedder(settings.encoder, _PATIENCE_S)))
         models = live_models(settings, masters, rules, embedding, lambda: config).open_deciding()
         serving = models.for_config(config)
         policy = Policy(masters, rules, serving.champion, config, arms=serving.arms)
@@ -59,7 +61,9 @@ def offline_handler(settings: Settings, group: Group | None = None) -> Iterator[
         if encoder is not None:
             from worker.context import open_retriever  # noqa: PLC0415 (FAISS loads only where used)
 
-            retriever = opened.enter_context(closing(open_retriever(settings, masters, encoder)))
+            retriever = opened.enter_context(
+                closing(open_retriever(settings, masters, encoder, patience_s=_PATIENCE_S))
+            )
         needed = retriever is not None or are_asked(models, config)
         yield Handler(policy, embedding if needed else None, retriever, 1)
 
