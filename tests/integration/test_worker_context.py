@@ -49,6 +49,7 @@ def settings(tmp_path: Path) -> Settings:
 def worker(redis_client: Redis, settings: Settings) -> Iterator[Callable[[str], Worker]]:
     """Open the context of a worker whose encoder has the given identity."""
     opened = []
+    before = {*threading.enumerate()}
 
     def open_one(identity: str) -> Worker:
         embedder = Embedder(lambda: HashEncoder(identity))
@@ -63,7 +64,9 @@ def worker(redis_client: Redis, settings: Settings) -> Iterator[Callable[[str], 
     for each in opened:
         each.embedder.close()
         each.retriever.close()
-    threads = [each for each in threading.enumerate() if each.name.startswith(OURS)]
+    threads = [
+        each for each in threading.enumerate() if each.name.startswith(OURS) and each not in before
+    ]
     for thread in threads:
         thread.join(10)
     assert not any(thread.is_alive() for thread in threads)
