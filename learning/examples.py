@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 NONE = "oos"
 """Label of lines that belong to no label; CLINC150 calls them out of scope."""
+
+_CODE = 2  # letters that are a code rather than a word
 
 
 class Example(Struct, frozen=True, omit_defaults=True):
@@ -64,3 +67,9 @@ def _example(line: bytes, where: str) -> Example:
         return _decode(line)
     except msgspec.DecodeError as error:
         raise FatalError(f"{where}: {error}") from error
+
+
+def words_of(label: str) -> str:
+    """Return `card arrival` for `card_arrival`; "" where a label is a number or a code."""
+    words = re.sub(r"[_\W]+", " ", label).strip()
+    return words if any(word.isalpha() and len(word) > _CODE for word in words.split()) else ""

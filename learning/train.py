@@ -22,7 +22,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from contracts.errors import FatalError
 from learning import calibrate
 from learning.design import Inputs
-from learning.examples import NONE, Example
+from learning.examples import NONE, Example, words_of
 from learning.fitting import Known, Recipe, choose_mix, choose_strengths, fit
 from learning.trained import Trained
 from router.neural import ModelConfig, read_logits
@@ -92,8 +92,9 @@ def train(  # noqa: PLR0913 - what it learns from, and how
     """Train a model.
 
     Where every label is a master, all masters are labels, the background and each master's own
-    description and examples are learned from too, and what the rules say is an input. Examples
-    labelled `oos` are of no label: they show where to abstain, and are not learned as a class.
+    description and examples are learned from too, and what the rules say is an input. Otherwise a
+    label's own words are an example of it. Examples labelled `oos` are of no label: they show where
+    to abstain, and are not learned as a class.
 
     Args:
         examples: at least two labels, each with two examples.
@@ -117,6 +118,9 @@ def train(  # noqa: PLR0913 - what it learns from, and how
         asked = {each.text for each in used}  # learned beside it, it would be known, not judged
         further = [each for each in background if each.text not in asked]
         used += [*_own_words(masters), *_weighed(further, labels)]
+    else:
+        _check(used, labels)
+        used += [Example(words, label) for label in labels if (words := words_of(label))]
     _check(used, labels)
     seen = labels if routed and rules else ()
     look = partial(_look, encoder=encoder, rules=rules, seen=seen, progress=progress)

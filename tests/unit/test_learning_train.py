@@ -11,7 +11,7 @@ from scipy import sparse
 from chaos.faulty import WordEncoder
 from contracts.errors import FatalError
 from learning.design import Inputs, Lexicon
-from learning.examples import NONE, Example
+from learning.examples import NONE, Example, words_of
 from learning.fitting import Known, evidence, fit
 from learning.train import TrainSettings, _folds, _known, _look, fingerprint, train
 from registry.opening import open_model
@@ -104,6 +104,15 @@ def test_labels_that_are_no_masters_are_learned_without_rules() -> None:
     assert made.config.labels == ("bread", "metal")
     assert made.config.rules == ()
     assert best(made.model(), ["more flour", "a steel blade"]) == ["bread", "metal"]
+
+
+def test_a_labels_own_words_are_an_example_of_it_unless_it_is_a_code() -> None:
+    said = {"please send it": "card_arrival", "how much is it": "exchange-rate", "x y z": "k9"}
+    data = [Example(f"{verb} {text}", label) for verb in VERBS for text, label in said.items()]
+    model = train(data, encoder=ENCODER, rules=None, masters=None).model()
+    assert best(model, ["card arrival", "exchange rate"]) == ["card_arrival", "exchange-rate"]
+    codes = ("k9", "12", "a_b")
+    assert [words_of(label) for label in ("card_arrival", *codes)] == ["card arrival", "", "", ""]
 
 
 def test_examples_of_none_show_where_to_abstain() -> None:
