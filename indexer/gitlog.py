@@ -32,14 +32,12 @@ class Commit(Struct, frozen=True):
         time: when it was committed, seconds since 1970.
         subject: first line of its message.
         files: paths it changed, removed or added; of a renamed file both.
-        added: those of them that were not there before it.
     """
 
     sha: str
     time: int
     subject: str
     files: tuple[str, ...]
-    added: frozenset[str] = frozenset()
 
 
 def git(repo: Path, *arguments: str, given: bytes = b"") -> bytes:
@@ -48,8 +46,9 @@ def git(repo: Path, *arguments: str, given: bytes = b"") -> bytes:
     Raises:
         FatalError: git is not installed or refuses; says what it said.
     """
-    # Neither the user's configuration nor a pager or a replaced object changes what is read.
-    command = ["git", "--no-pager", "--no-replace-objects", "-C", str(repo), *arguments]
+    # Neither a pager, nor signatures that somebody wants shown, nor replaced objects may get in.
+    options = ("--no-pager", "--no-replace-objects", "-c", "log.showSignature=false")
+    command = ["git", *options, "-C", str(repo), *arguments]
     env = os.environ | {"GIT_NO_LAZY_FETCH": "1"}
     try:
         done = subprocess.run(command, check=True, capture_output=True, input=given, env=env)  # noqa: S603 - no shell
@@ -80,8 +79,13 @@ def read_commits(repo: Path, *revisions: str, most: int | None = None) -> list[C
     return [_commit(part) for part in printed.split(b"\x01")[1:]]
 
 
-def read_history(folder: Path, most: int) -> list[Commit]:
+def read_history(folder: Path, most: int, since: str | None = None) -> list[Commit]:
     """Read the newest commits of the repository a folder lies in, as that folder sees them.
+
+    Args:
+        folder: a directory of a work tree.
+        most: at most so many.
+        since: leave out this commit and what is before it.
 
     Returns:
         Commits with paths relative to the folder, the newest first; none if it lies in no
@@ -89,10 +93,12 @@ def read_history(folder: Path, most: int) -> list[Commit]:
     """
     try:
         prefix = _text(git(folder, "rev-parse", "--show-prefix")).rstrip("\n")
-        commits = read_commits(folder, "HEAD", "--", ".", most=most)
+        revisions = f"{since}..HEAD" if since else "HEAD"
+        commits = read_commits(folder, revisions, "--", ".", most=most)
     except FatalError as error:
         log.info("no history", folder=str(folder), reason=str(error))
-        return []
+        # What was the newest commit may be gone, after a rebase and a clean-up.
+        return read_history(folder, most) if since else []
     return [_within(commit, prefix) for commit in commits]
 
 
@@ -121,29 +127,20 @@ def read_blobs(repo: Path, blobs: Iterable[str]) -> Iterator[bytes | None]:
 
 def _commit(printed: bytes) -> Commit:
     sha, time, subject, *fields = printed.split(b"\0")
-    touched = list(_touched(iter(field.strip(b"\n") for field in fields)))
-    return Commit(
-        sha.decode(),
-        int(time),
-        _text(subject),
-        tuple(dict.fromkeys(path for path, _ in touched)),
-        frozenset(path for path, added in touched if added),
-    )
+    files = _touched(iter(field.strip(b"\n") for field in fields))
+    return Commit(sha.decode(), int(time), _text(subject), tuple(dict.fromkeys(files)))
 
 
 def _within(commit: Commit, prefix: str) -> Commit:
-    if not prefix:
-        return commit
-    files = {path: path.removeprefix(prefix) for path in commit.files if path.startswith(prefix)}
-    added = frozenset(files[path] for path in commit.added if path in files)
-    return replace(commit, files=tuple(files.values()), added=added)
+    inside = [path.removeprefix(prefix) for path in commit.files if path.startswith(prefix)]
+    return replace(commit, files=tuple(inside))
 
 
-def _touched(fields: Iterator[bytes]) -> Iterator[tuple[str, bool]]:
-    """Paths and whether they were added."""
+def _touched(fields: Iterator[bytes]) -> Iterator[str]:
+    """Paths; each follows the letter of what happened to it."""
     for status in fields:
         if status:
-            yield _text(next(fields)), status == b"A"
+            yield _text(next(fields))
 
 
 def _text(raw: bytes) -> str:

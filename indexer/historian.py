@@ -46,7 +46,7 @@ class Historian:
     encoder: Encoder
     tick: Callable[[], None] = lambda: None
     _look_at: float = field(default=0.0, init=False)
-    _head: bytes | None = field(default=None, init=False)
+    _head: str | None = field(default=None, init=False)
     _waiting: list[Commit] = field(default_factory=list, init=False)
     _anew: bool = field(default=False, init=False)
 
@@ -67,14 +67,16 @@ class Historian:
 
     def _look(self) -> None:
         self.ledger.refresh()
-        head = _head_of(self.root)
+        head, since = _head_of(self.root), self._head
         if self.ledger.started_over and not self._anew:
-            self._anew = True
-        elif head == self._head:
+            self._anew, since, self._waiting = True, None, []
+        elif head == since:
             return
-        told = [each for each in read_history(self.root, 2 * MOST_COMMITS) if tells(each)]
+        # All of a long history takes git a second, which files that change would wait for.
+        read = read_history(self.root, 2 * MOST_COMMITS, since)
+        told = [each for each in read if tells(each)][:MOST_COMMITS]
         known = self.ledger.content_hash
-        self._waiting = [each for each in told[:MOST_COMMITS] if not known(path_of(each))]
+        self._waiting[:0] = [each for each in told if not known(path_of(each))]
         self._head = head
         if self._waiting:
             log.info("remembering", commits=len(self._waiting), root=str(self.root))
@@ -94,8 +96,8 @@ def has_history(root: Path) -> bool:
     return _head_of(root) is not None
 
 
-def _head_of(root: Path) -> bytes | None:
+def _head_of(root: Path) -> str | None:
     try:
-        return git(root, "rev-parse", "--verify", "HEAD")
+        return git(root, "rev-parse", "--verify", "HEAD").decode().strip()
     except FatalError:
         return None

@@ -113,3 +113,16 @@ def test_many_commits_are_taken_a_few_at_a_time(
         seen.append(len(said(keeper)))
     assert seen == [2, 4, 5]
     assert said(keeper)[0] == "work 0"
+
+
+def test_what_was_amended_is_told_anew_and_a_commit_that_is_gone_holds_nothing_up(
+    redis_client: Redis, root: Path, tmp_path: Path
+) -> None:
+    commit(root, "work begun", "a.py")
+    keeper = historian(redis_client, root, tmp_path / "store")
+    keeper()
+    git(root, "commit", "-q", "--amend", "-m", "work told better")
+    git(root, "reflog", "expire", "--expire=now", "--all")
+    git(root, "gc", "-q", "--prune=now")
+    keeper()
+    assert said(keeper) == ["work begun", "work told better"]
