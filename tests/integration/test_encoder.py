@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -136,6 +137,26 @@ def test_loading_is_quick_and_silent_and_survives_a_fork(encoder: Encoder, tmp_p
     assert float(cpu_seconds) < 2.5  # 0.8 on a quiet machine
     assert list(home.iterdir()) == []
     assert encoder.identity
+
+
+def test_encoding_leaves_the_thread_free_to_run_on_any_core(encoder: Encoder) -> None:
+    worker = threading.get_native_id()
+    allowed, seen = os.sched_getaffinity(worker), set[frozenset[int]]()
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            seen.add(frozenset(os.sched_getaffinity(worker)))
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        for _ in range(5):
+            encoder.encode(MIXED)
+    finally:
+        done.set()
+        looking.join()
+    assert seen == {frozenset(allowed)}
 
 
 def test_a_model_that_does_not_exist_is_one_clear_line(
