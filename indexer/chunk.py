@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tree_sitter import Node
 
-CHUNKER_VERSION = "1"
+CHUNKER_VERSION = "2"
 """Enters every content hash: change it whenever the same text would be cut differently."""
 
 DEFAULT_MAX_CHARS = 800
@@ -232,10 +232,11 @@ def _rows(node: Node, end: int) -> tuple[int, int]:
 def _definition_name(node: Node, name_field: str) -> Scope:
     if node.type == "section":  # Markdown: the name is a grandchild, and holds spaces
         heading = node.named_child(0) if node.named_child_count else None
-        named = heading.child_by_field_name(name_field) if heading else None
-        title = " ".join(_text(named).split()) if named else ""
+        words = heading.child_by_field_name(name_field) if heading else None
+        title = " ".join(_text(words).split()) if words else ""
         return (title,) if title else ()
-    match = _NAME.match(_text(node.child_by_field_name(name_field)))
+    named = node.child_by_field_name(name_field)
+    match = _NAME.match(_text(named).lstrip("*& "))  # C declares `*name(...)`
     if match is None:
         return ()
     receiver = node.child_by_field_name("receiver")

@@ -115,6 +115,48 @@ JAVA = Language(
     ),
     leading=frozenset({"line_comment", "block_comment"}),
 )
+C = Language(
+    "tree_sitter_c",
+    {"function_definition": "declarator", "type_definition": "declarator"}
+    | _named("struct_specifier", "enum_specifier", "union_specifier"),
+)
+CPP = Language(
+    "tree_sitter_cpp",
+    C.definitions | _named("class_specifier", "namespace_definition", "alias_declaration"),
+    frozenset({"template_declaration"}),
+    separator="::",
+)
+CSHARP = Language(
+    "tree_sitter_c_sharp",
+    _named(
+        "class_declaration",
+        "constructor_declaration",
+        "delegate_declaration",
+        "enum_declaration",
+        "interface_declaration",
+        "method_declaration",
+        "namespace_declaration",
+        "property_declaration",
+        "record_declaration",
+        "struct_declaration",
+    ),
+)
+PHP = Language(
+    "tree_sitter_php",
+    _named(
+        "class_declaration",
+        "enum_declaration",
+        "function_definition",
+        "interface_declaration",
+        "method_declaration",
+        "trait_declaration",
+    ),
+    factory="language_php",
+    separator="::",
+)
+RUBY = Language(
+    "tree_sitter_ruby", _named("class", "method", "module", "singleton_method"), separator="::"
+)
 
 _BY_SUFFIX = {
     **dict.fromkeys((".py", ".pyi", ".pyw"), PYTHON),
@@ -126,15 +168,27 @@ _BY_SUFFIX = {
     ".go": GO,
     ".rs": RUST,
     ".java": JAVA,
+    ".c": C,
+    # A header may be of either; C++ reads nearly all of C.
+    **dict.fromkeys((".h", ".cc", ".cpp", ".cxx", ".hpp", ".hh", ".hxx", ".inl"), CPP),
+    ".cs": CSHARP,
+    **dict.fromkeys((".php", ".phtml"), PHP),
+    **dict.fromkeys((".rb", ".rake", ".gemspec", ".ru"), RUBY),
 }
-_BY_INTERPRETER = {"python": PYTHON, "bash": BASH, "zsh": BASH, "sh": BASH, "node": JAVASCRIPT}
+_BY_INTERPRETER = {
+    **dict.fromkeys(("bash", "zsh", "sh"), BASH),
+    "node": JAVASCRIPT,
+    "php": PHP,
+    "python": PYTHON,
+    "ruby": RUBY,
+}
 
 _KINDS = {
     "doc": ".rst .adoc .asciidoc .org .tex .txt",
     "config": """.json .jsonc .json5 .yaml .yml .toml .ini .cfg .conf .env .properties .xml .tf .hcl
         .gradle .mk .cmake .service .plist .editorconfig
         dockerfile makefile gnumakefile jenkinsfile procfile""",
-    "code": """.c .h .cc .cpp .cxx .hpp .hh .cs .rb .php .pl .pm .lua .swift .kt .kts .scala .clj
+    "code": """.pl .pm .lua .swift .kt .kts .scala .clj
         .ex .exs .erl .hs .ml .mli .r .jl .dart .m .mm .vue .svelte .html .htm .css .scss .sass
         .less .sql .proto .graphql .ps1 .bat .fish .vim .el .zig .nim .groovy .awk .asm .s .f90
         .sol""",

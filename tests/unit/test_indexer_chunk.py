@@ -65,6 +65,16 @@ def test_small_neighbours_are_merged() -> None:
         ("a.js", "import a\nimport b\nclass A {\n  method() { return 1 }\n}\n", "A"),
         ("A.java", "package a;\nimport b;\nclass A {\n  void b() { return; }\n}\n", "A"),
         ("a.sh", "set -eu\nset -x\nfoo() {\n  echo some words\n}\n", "foo"),
+        (
+            "a.c",
+            "#include <a.h>\n#include <b.h>\nstatic int *foo(int a) {\n  return a;\n}\n",
+            "foo",
+        ),
+        ("a.h", "#include <a.h>\n#include <b.h>\nclass A {\n  int b() { return 1; }\n};\n", "A"),
+        ("a.cc", "#include <a.h>\n#include <b.h>\nint A::b(int c) {\n  return c;\n}\n", "A::b"),
+        ("a.cs", "using A;\nusing B;\nclass C {\n  int D() { return 1; }\n}\n", "C"),
+        ("a.php", "<?php\nuse A;\nuse B;\nclass C {\n  function d() { return 1; }\n}\n", "C"),
+        ("a.rb", "require 'a'\nrequire 'b'\nmodule A\n  def b; 'some words'; end\nend\n", "A"),
         ("run", "#!/usr/bin/env bash\nset -x\nfoo() {\n  echo some words\n}\n", "foo"),
     ],
 )
