@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 
 from contracts.errors import TransientError
 from indexer.chunk import chunk_file
+from indexer.encoding import embed_chunks
 from indexer.scan import Rules, Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from contracts.messages import FileChange
     from indexer.commit import Ledger
     from indexer.scan import FileContent
-    from vectors.types import Chunk, Encoder, FileState
+    from vectors.types import Encoder, FileState
 
-ENCODED_AT_ONCE = 64
 _ATTEMPTS = 8  # at one file that other indexers keep committing
 
 
@@ -47,25 +47,6 @@ def affected_paths(
     paths.update((path, None) for path in present if path.startswith(prefixes))
     paths.pop("", None)
     return list(paths)
-
-
-def embed_chunks(
-    chunks: Sequence[Chunk], encoder: Encoder, tick: Callable[[], None] = lambda: None
-) -> bytes:
-    """Vectors of chunks as a `FileDelta` carries them: float16, little-endian, row-major.
-
-    Raises:
-        TransientError: the encoder failed.
-    """
-    parts: list[bytes] = []
-    for start in range(0, len(chunks), ENCODED_AT_ONCE):
-        texts = [chunk.embedded_text for chunk in chunks[start : start + ENCODED_AT_ONCE]]
-        try:
-            parts.append(encoder.encode(texts).astype("<f2").tobytes())
-        except Exception as error:
-            raise TransientError(f"cannot encode {len(texts)} chunks: {error}") from error
-        tick()
-    return b"".join(parts)
 
 
 @dataclass(frozen=True, slots=True)

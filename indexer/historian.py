@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from contracts.errors import FatalError
-from indexer.apply import ENCODED_AT_ONCE
+from indexer.encoding import ENCODED_AT_ONCE
 from indexer.gitlog import git, read_history
 from indexer.remembering import MOST_COMMITS, deltas, path_of, tells
 

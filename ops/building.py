@@ -43,7 +43,8 @@ def build(source: Path, output: Path, chunk_size: int | None = None) -> BuildRep
         TransientError: the disk failed.
     """
     settings = indexer_settings()
-    encoder = CachedEncoder(open_encoder(settings.encoder), settings.embedding_cache)
+    cores = len(os.sched_getaffinity(0))
+    encoder = CachedEncoder(open_encoder(settings.encoder, threads=cores), settings.embedding_cache)
     with progress_bar("indexing") as show:
         report = build_store(
             source,
@@ -51,7 +52,16 @@ def build(source: Path, output: Path, chunk_size: int | None = None) -> BuildRep
             encoder,
             chunk_size=chunk_size or settings.chunk_chars,
             rules=settings.rules,
-            progress=lambda at: show(at.files, at.total_files),
+            parallel=cores,
+            progress=lambda at: show(at.texts, at.total),
         )
-    build_history(source, output, report.collection, encoder)
+    with progress_bar("remembering") as show:
+        build_history(
+            source,
+            output,
+            report.collection,
+            encoder,
+            parallel=cores,
+            progress=lambda at: show(at.texts, at.total),
+        )
     return report

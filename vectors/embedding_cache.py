@@ -94,12 +94,13 @@ class CachedEncoder:
         keys = [self._key(text) for text in texts]
         with self._lock:
             known = self._get(list(dict.fromkeys(keys)))
-            missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
+        if missing:  # not under the lock: an encoder may serve several threads at a time
+            fresh = self._encode(list(missing.values()))
+            known |= {key: row.tobytes() for key, row in zip(missing, fresh, strict=True)}
+        with self._lock:
             if missing:
-                fresh = self._encode(list(missing.values()))
-                new = {key: row.tobytes() for key, row in zip(missing, fresh, strict=True)}
-                self._put(new)
-                known |= new
+                self._put({key: known[key] for key in missing})
             self.misses += len(missing)
             self.hits += len(keys) - len(missing)
         rows = np.frombuffer(b"".join(known[key] for key in keys), "<f2")

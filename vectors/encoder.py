@@ -35,7 +35,7 @@ def open_encoder(
         model: a sentence-transformers folder, a name on the hub, or None for all-MiniLM-L6-v2.
         backend: `openvino` (int8; what `auto` means) or `torch` (fp32, the slow reference).
         cache_dir: folder of exports; by default `$XDG_CACHE_HOME/cortex/encoders`.
-        threads: of the engine. One per process is best: start more processes instead.
+        threads: that may encode at a time. One per worker is best: start more workers instead.
 
     Raises:
         FatalError: packages are missing, or the model cannot be found, exported or trusted.

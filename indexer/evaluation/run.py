@@ -85,7 +85,7 @@ def evaluate(  # noqa: PLR0913 - what is measured, and how
         count: how many commits to ask for.
         live: learn from every answer before the next question, as finished tasks teach.
         memory: whether past work is remembered at all.
-        progress: told how far files, then questions, are done, of how many.
+        progress: told how far texts, then questions, are done, of how many.
 
     Raises:
         FatalError: it is no repository, its history is too short, or something would leak.
@@ -99,7 +99,7 @@ def evaluate(  # noqa: PLR0913 - what is measured, and how
         past.extract(tree)
         begun = time.perf_counter()
         built = build_store(
-            tree, store, encoder, progress=lambda now: progress(now.files, now.total_files)
+            tree, store, encoder, progress=lambda now: progress(now.texts, now.total)
         )
         history = history_of(built.collection, learned, encoder)
         seconds = time.perf_counter() - begun

@@ -6,7 +6,7 @@ import pytest
 
 from contracts.errors import FatalError
 from contracts.settings import load, redacted
-from indexer.build import Progress
+from indexer.encoding import Progress
 from indexer.settings import Settings
 
 
@@ -49,6 +49,6 @@ def test_paths_default_into_the_data_directory() -> None:
 
 
 def test_progress_tells_rate_and_time_left() -> None:
-    assert Progress(0, 10, 0, 0.0).seconds_left is None
-    halfway = Progress(5, 10, 200, 4.0)
-    assert (halfway.chunks_per_second, halfway.seconds_left) == (50.0, 4.0)
+    assert Progress(0, 10, 0.0).seconds_left is None
+    third = Progress(200, 600, 4.0)
+    assert (third.texts_per_second, third.seconds_left) == (50.0, 8.0)
