@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
 
@@ -16,7 +16,7 @@ from vectors.snapshot import current_token, write_snapshot
 from vectors.types import Chunk, FileDelta
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from indexer.encoding import Progress
@@ -40,7 +40,9 @@ class BuildReport(Struct, frozen=True):
     snapshot: str
 
 
-class _File(Struct, frozen=True):
+class CutFile(NamedTuple):
+    """A file as it is to be indexed; the hash says of which content and by which rules."""
+
     path: str
     content_hash: str
     chunks: list[Chunk]
@@ -116,26 +118,37 @@ def collect(  # noqa: PLR0913 - what, by which rules, and how
     tree = Tree(source.resolve(), rules)
     paths = [path for path, _ in tree.files()]
     files = [file for path in paths if (file := _cut(tree, path, rules))]
-    texts = (chunk.embedded_text for file in files for chunk in file.chunks)
-    vectors = encode_all(texts, encoder, parallel=parallel, progress=progress)
-    built = Collection.empty(name, encoder.dim, encoder.identity)
-    for file in files:
-        rows = (vectors[chunk.embedded_text] for chunk in file.chunks)
-        built.apply(
-            FileDelta(
-                path=file.path,
-                version=1,
-                content_hash=file.content_hash,
-                chunks=file.chunks,
-                vectors=b"".join(rows),
-            )
-        )
+    built = embed_files(name, files, encoder, parallel=parallel, progress=progress)
     return built, len(paths) - len(files)
 
 
-def _cut(tree: Tree, path: str, rules: Rules) -> _File | None:
+def embed_files(
+    name: str,
+    files: Sequence[CutFile],
+    encoder: Encoder,
+    *,
+    parallel: int = 1,
+    progress: Callable[[Progress], None] = lambda _: None,
+) -> Collection:
+    """Make a collection of files; see `encode_all`.
+
+    Raises:
+        TransientError: the encoder failed.
+    """
+    texts = (chunk.embedded_text for file in files for chunk in file.chunks)
+    vectors = encode_all(texts, encoder, parallel=parallel, progress=progress)
+    built = Collection.empty(name, encoder.dim, encoder.identity)
+    for path, content_hash, chunks in files:
+        rows = b"".join(vectors[chunk.embedded_text] for chunk in chunks)
+        built.apply(
+            FileDelta(path=path, version=1, content_hash=content_hash, chunks=chunks, vectors=rows)
+        )
+    return built
+
+
+def _cut(tree: Tree, path: str, rules: Rules) -> CutFile | None:
     content = tree.read(path)
     if content is None:
         return None
     chunks = chunk_file(path, content.text, max_chars=rules.max_chars)
-    return _File(path, content.content_hash, chunks)
+    return CutFile(path, content.content_hash, chunks)

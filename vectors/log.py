@@ -84,7 +84,7 @@ def begin(
     Raises:
         TransientError: Redis could not be reached.
     """
-    return bool(_run(client, "begin", [log_key, versions_key], [embedder, int(only_whole)]))
+    return bool(run_script(client, "begin", [log_key, versions_key], [embedder, int(only_whole)]))
 
 
 def commit(  # noqa: PLR0913 - where, by whom, and what
@@ -138,7 +138,7 @@ def commit_many(
         for delta, expected in batch:
             payload = msgspec.msgpack.encode(delta)
             arguments += [delta.path, expected, delta.version, delta.content_hash, payload]
-        found, log_id, *replies = _run(client, "commit", [log_key, versions_key], arguments)
+        found, log_id, *replies = run_script(client, "commit", [log_key, versions_key], arguments)
         refuse_other_encoder(log_key, found.decode(), embedder)
         for (delta, _), reply in zip(batch, replies, strict=True):
             if not reply:
@@ -186,7 +186,7 @@ def read(
 
 def bounds(client: Redis, log_key: str) -> Bounds | None:
     """Where a log begins and ends; None if it holds nothing."""
-    found = [_position(*bound) for bound in _run(client, "bounds", [log_key], [])]
+    found = [_position(*bound) for bound in run_script(client, "bounds", [log_key], [])]
     return Bounds(*found) if found else None
 
 
@@ -247,7 +247,7 @@ def trim(client: Redis, log_key: str, position: LogPosition, *, keep: int = KEPT
     Returns:
         Number of entries dropped; 0 if the log is not the snapshot's.
     """
-    return int(_run(client, "trim", [log_key], [position.log_id, position.seq, keep]))
+    return int(run_script(client, "trim", [log_key], [position.log_id, position.seq, keep]))
 
 
 def _state(value: bytes) -> FileState:
@@ -278,9 +278,10 @@ def _source(name: str) -> str:
     return files("vectors").joinpath("lua", f"{name}.lua").read_text()
 
 
-def _run(
+def run_script(
     client: Redis, name: str, keys: Sequence[str], arguments: Sequence[str | int | bytes]
 ) -> Any:  # noqa: ANN401 - what the script says
+    """Run one of `vectors/lua`; raises as everything here does."""
     with _translated():
         return client.register_script(_source(name))(keys, arguments)
 
