@@ -13,18 +13,21 @@ import structlog
 
 from contracts.settings import load, redacted
 from indexer.apply import Indexer
+from indexer.chronicler import Chronicler
 from indexer.commit import Ledger
 from indexer.currency import Currency
+from indexer.finished import Finished
 from indexer.handle import Handler
-from indexer.historian import Historian, has_history
+from indexer.historian import Historian
 from indexer.settings import Settings
 from indexer.snapshots import Snapshots
+from indexer.takeover import take_over
 from indexer.upkeep import Upkeep
 from streams.connect import FOREVER, connect
 from streams.consumer import Consumer
 from streams.keys import INDEXERS, Keys
 from streams.lane import Lane
-from streams.partitions import aside
+from streams.partitions import aside, layout
 from streams.pump import Pump, PumpSettings
 from telemetry.health import Health
 from telemetry.logs import configure
@@ -60,12 +63,6 @@ def main() -> int:
     )
     encoder = CachedEncoder(open_encoder(settings.encoder), settings.embedding_cache)
 
-    def ledger(name: str) -> Ledger:
-        return Ledger(client, keys, settings.store, name, encoder)
-
-    ledgers = {name: ledger(name) for name in sources}
-    memories = {name: ledger(name + HISTORY) for name in sources if has_history(sources[name])}
-
     tally: Counter[str] = Counter()
 
     def count(_batch: Sequence[Settlement], verdicts: Sequence[Verdict]) -> None:
@@ -85,6 +82,22 @@ def main() -> int:
     if settings.health_port:
         health.serve(settings.health_port, settings.health_host)
 
+    take_over(
+        client,
+        keys=keys,
+        store=settings.store,
+        sources=sources,
+        rules=settings.rules,
+        encoder=encoder,
+        beat=health.beat,
+    )
+
+    def ledger(name: str) -> Ledger:
+        return Ledger(client, keys, settings.store, name, encoder)
+
+    ledgers = {name: ledger(name) for name in sources}
+    memories = {name: ledger(name + HISTORY) for name in sources}
+
     def beat() -> None:
         health.beat()
         currency.say_if_due()
@@ -98,15 +111,20 @@ def main() -> int:
         every = settings.snapshot_every_chunks
         return Snapshots(client, keys, of, settings.store, every, settings.snapshot_interval_s)
 
+    def remembering(name: str, of: Ledger) -> tuple[Chronicler, Historian]:
+        finished = Finished(client, layout(settings.prefix, settings.partitions))
+        only = len(sources) == 1
+        return (
+            Chronicler(finished, ledgers[name], of, encoder, only, beat),
+            Historian(sources[name], of, encoder, beat),
+        )
+
     upkeep = Upkeep(
         client,
         keys,
         [(indexer, snapshots(indexer.ledger)) for indexer in indexers.values()],
         settings.reconcile_interval_s,
-        [
-            (Historian(sources[name], of, encoder, beat), snapshots(of))
-            for name, of in memories.items()
-        ],
+        [(remembering(name, of), snapshots(of)) for name, of in memories.items()],
     )
     currency = Currency(client, keys, tuple(sources), lambda: upkeep.reconciled)
     handle = Handler(indexers, settings.max_deliveries)

@@ -10,7 +10,7 @@ from secrets import token_hex
 from msgspec import Struct, field
 
 from contracts.errors import FatalError
-from contracts.settings import Port, Positive
+from contracts.settings import Partitions, Port, Positive
 from indexer.scan import Rules
 
 
@@ -18,6 +18,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Settings of one indexer process.
 
     Attributes:
+        partitions: how many the queue is cut into, the same for everybody; 0 is not at all.
         root: the directory that is indexed as `collection`.
         roots: several of them instead: `code=/src,docs=/srv/docs`.
         max_file_bytes: larger files do not count.
@@ -32,6 +33,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     redis_url: str | None = field(name="REDIS_URL", default=None)
     data_dir: str = field(name="CORTEX_DATA_DIR", default=".cortex")
     prefix: str = field(name="CORTEX_PREFIX", default="")
+    partitions: Partitions = field(name="CORTEX_PARTITIONS", default=0)
     vectorstore_path: str | None = field(name="VECTORSTORE_PATH", default=None)
     encoder: str | None = field(name="CORTEX_ENCODER", default=None)
 

@@ -16,12 +16,11 @@ from indexer.watch import publish_changes
 from streams.housekeeping import remove_silent_consumers, trim_settled
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from redis import Redis
 
     from indexer.apply import Indexer
-    from indexer.historian import Historian
     from indexer.snapshots import Snapshots
     from streams.keys import Keys
 
@@ -38,7 +37,7 @@ class Upkeep:
     """Periodic work of one process for its collections, each with its snapshots.
 
     Attributes:
-        histories: what remembers past work, each with its snapshots.
+        histories: what remembers past work of each collection, and its snapshots.
         reconcile_interval_s: how often index and disk are compared; the first time at once.
         reconciled: whether they were, so that nothing that changed before is unknown; not while an
             index is begun anew.
@@ -48,7 +47,7 @@ class Upkeep:
     keys: Keys
     kept: Sequence[tuple[Indexer, Snapshots]]
     reconcile_interval_s: float
-    histories: Sequence[tuple[Historian, Snapshots]] = ()
+    histories: Sequence[tuple[Sequence[Callable[[], None]], Snapshots]] = ()
     reconciled: bool = field(init=False, default=False)
     _refresh_at: float = 0.0
     _reconcile_at: float = 0.0
@@ -84,8 +83,9 @@ class Upkeep:
             trim_settled(self.client, [self.keys.files])
             remove_silent_consumers(self.client, self.keys.files)
             self._trim_at = now + _TRIM_SECONDS
-        for historian, _ in self.histories:
-            historian()
+        for remembering, _ in self.histories:
+            for each in remembering:
+                each()
         for _, snapshots in (*self.kept, *self.histories):
             snapshots.write_if_due()
 
