@@ -15,26 +15,25 @@ from indexer.encoding import embed_chunks
 from indexer.scan import Rules, Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from contracts.messages import FileChange
     from indexer.commit import Ledger
     from indexer.scan import FileContent
-    from vectors.types import Encoder, FileState
+    from vectors.collection import Collection
+    from vectors.types import Encoder
 
 _ATTEMPTS = 8  # at one file that other indexers keep committing
 
 
-def affected_paths(
-    changes: Iterable[FileChange], tree: Tree, known: Mapping[str, FileState]
-) -> list[str]:
+def affected_paths(changes: Iterable[FileChange], tree: Tree, collection: Collection) -> list[str]:
     """Every file that changes may be about, once each.
 
     A directory stands for the files in it, on disk and in the index, and so does a path that is
-    gone. A `.gitignore` stands for its directory.
+    gone. A `.gitignore` stands for its directory. A file that is indexed stands for itself alone,
+    so that editing it costs the same however many there are.
     """
-    present = {path for path, state in known.items() if state.content_hash}
     scopes: dict[str, None] = {}
     for change in changes:
         for path in filter(None, (change.old_path, change.path)):
@@ -43,8 +42,9 @@ def affected_paths(
     paths = dict.fromkeys(scopes)
     for scope in scopes:
         paths.update((path, None) for path, _ in tree.files(scope))
-    prefixes = tuple(f"{scope}/" if scope else "" for scope in scopes if scope not in present)
-    paths.update((path, None) for path in present if path.startswith(prefixes))
+    unknown = [scope for scope in scopes if not collection.holds(scope)]
+    prefixes = tuple(f"{scope}/" if scope else "" for scope in unknown)
+    paths.update(dict.fromkeys(collection.paths_under(prefixes)))
     paths.pop("", None)
     return list(paths)
 
@@ -76,9 +76,9 @@ class Indexer:
         Raises:
             TransientError: encoder, disk or Redis failed; what was yielded is committed.
         """
-        known = self.ledger.refresh()
+        self.ledger.refresh()
         tree = Tree(self.root, self.rules)
-        for path in affected_paths(changes, tree, known):
+        for path in affected_paths(changes, tree, self.ledger.collection):
             self.tick()
             if self._bring_up_to_date(tree, path):
                 yield path

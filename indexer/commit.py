@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import structlog
@@ -13,7 +14,7 @@ from vectors.log import Gap, OtherEncoder, begin, commit, current_version
 from vectors.types import FileDelta, FileState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
     from redis import Redis
@@ -24,6 +25,25 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _ABSENT = FileState(0, "")
+
+
+class _Known(Mapping[str, FileState]):
+    """What a ledger knows of every file, looked up and not copied."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def __getitem__(self, path: str) -> FileState:
+        state = self._ledger.state(path)
+        if state is None:
+            raise KeyError(path)
+        return state
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._ledger.states())
+
+    def __len__(self) -> int:
+        return len(self._ledger.states())
 
 
 class Ledger:
@@ -47,7 +67,7 @@ class Ledger:
         self._store = store
         self._log_key = keys.vectors(name)
         self._versions_key = keys.file_versions(name)
-        self._states: dict[str, FileState] = {}
+        self._ahead: dict[str, FileState] = {}
         self.started_over = False
         if self._begin(encoder.identity):
             log.warning("other_encoder", collection=name, remedy="embedding everything anew")
@@ -62,6 +82,8 @@ class Ledger:
     def refresh(self) -> Mapping[str, FileState]:
         """Catch up with the log; returns every file known, removed ones with an empty hash.
 
+        Costs what is new in the log, however many files there are.
+
         Where the log was lost, or cut below the last snapshot that can be read, nobody can: then
         this starts over from an empty collection and a log that is whole.
 
@@ -73,12 +95,20 @@ class Ledger:
             self._catch_up()
         except Gap as error:
             self._start_over(str(error))
-        self._states = self.collection.states()
-        return self._states
+        self._ahead.clear()
+        return _Known(self)
+
+    def state(self, path: str) -> FileState | None:
+        """What is known of a file as of the last refresh and by commits since; None if nothing."""
+        return self._ahead.get(path) or self.collection.state(path)
+
+    def states(self) -> dict[str, FileState]:
+        """What is known of every file, see `state`; a copy."""
+        return self.collection.states() | self._ahead
 
     def content_hash(self, path: str) -> str:
-        """Hash of a file as of the last refresh; empty if it is not there."""
-        return self._states.get(path, _ABSENT).content_hash
+        """Hash of a file, see `state`; empty if it is not there."""
+        return (self.state(path) or _ABSENT).content_hash
 
     def version(self, path: str) -> int:
         """Committed version of a file; to be asked for before the file is read.
@@ -109,7 +139,7 @@ class Ledger:
             OtherEncoder: an indexer with another encoder has taken over.
         """
         # A store built without Redis knows versions that the log does not.
-        newer = max(version, self._states.get(path, _ABSENT).version) + 1
+        newer = max(version, (self.state(path) or _ABSENT).version) + 1
         delta = FileDelta(
             path=path, version=newer, content_hash=content_hash, chunks=chunks, vectors=vectors
         )
@@ -124,7 +154,7 @@ class Ledger:
         if entry is None:
             self.refresh()
             return False
-        self._states[path] = FileState(newer, content_hash)
+        self._ahead[path] = FileState(newer, content_hash)
         return True
 
     def rebase(self) -> None:

@@ -113,6 +113,15 @@ class Collection:
         state = self._contents.states.get(path)
         return state is not None and bool(state.content_hash)
 
+    def state(self, path: str) -> FileState | None:
+        """What is known of a file: with an empty hash if it was removed, None if it never was."""
+        return self._contents.states.get(path)
+
+    def paths_under(self, prefixes: tuple[str, ...]) -> list[str]:
+        """Files that are there and whose path begins with one of the prefixes; looks at all."""
+        states = self._contents.states.copy() if prefixes else {}
+        return [path for path in states if path.startswith(prefixes) and self.holds(path)]
+
     def states(self) -> dict[str, FileState]:
         """Every file known, removed ones with an empty hash; a commit must exceed its version."""
         return self._contents.states.copy()
