@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from indexer.handle import Handler
 from indexer.historian import Historian
 from indexer.settings import Settings
 from indexer.snapshots import Snapshots
+from indexer.spare_time import SpareTime
 from indexer.takeover import take_over
 from indexer.upkeep import Upkeep
 from streams.connect import FOREVER, connect
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _BATCH_SECONDS = 1.0  # what a batch should take: short enough to share, long enough to batch
+_PATIENCE_S = 0.5  # of it, for encoding
 
 
 def main() -> int:
@@ -92,18 +95,16 @@ def main() -> int:
         beat=health.beat,
     )
 
-    def ledger(name: str) -> Ledger:
-        return Ledger(client, keys, settings.store, name, encoder)
-
-    ledgers = {name: ledger(name) for name in sources}
-    memories = {name: ledger(name + HISTORY) for name in sources}
+    ledger = partial(Ledger, client, keys, settings.store)
+    ledgers = {name: ledger(name, encoder) for name in sources}
+    memories = {name: ledger(name + HISTORY, encoder) for name in sources}
 
     def beat() -> None:
         health.beat()
         currency.say_if_due()
 
     indexers = {
-        name: Indexer(root, settings.rules, ledgers[name], encoder, beat)
+        name: Indexer(root, settings.rules, ledgers[name], encoder, beat, _PATIENCE_S)
         for name, root in sources.items()
     }
 
@@ -129,9 +130,15 @@ def main() -> int:
     currency = Currency(client, keys, tuple(sources), lambda: upkeep.reconciled)
     handle = Handler(indexers, settings.max_deliveries)
 
-    def tick() -> None:
+    def chores() -> None:
         upkeep()
         beat()
+
+    spare_time = SpareTime(list(indexers.values()), lambda: pump.idle, chores)
+
+    def tick() -> None:
+        chores()
+        spare_time()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: threading.Thread(target=pump.stop).start())

@@ -110,6 +110,11 @@ class Pump:
         """Whether the last reading of every lane went well."""
         return all(reader.connected for reader in self._readers)
 
+    @property
+    def idle(self) -> bool:
+        """Whether no batch waits for the loop and it is to go on: time for work of its own."""
+        return not (self._flight.inbox or self._flight.stopping or self._failure)
+
     def start(self) -> None:
         """Begin to read."""
         for thread in self._threads:
