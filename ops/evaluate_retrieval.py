@@ -8,13 +8,12 @@ import typer
 from ops.options import AsJson
 
 if TYPE_CHECKING:
-    from indexer.evaluation.figures import Figures
     from indexer.evaluation.run import Report
 
 _SHOWN_LANGUAGES = 8
 
 
-def evaluate_retrieval(
+def evaluate_retrieval(  # noqa: PLR0913 - the options of a command
     *,
     repo: Annotated[
         Path, typer.Option(exists=True, file_okay=False, help="A git repository; only read.")
@@ -27,6 +26,15 @@ def evaluate_retrieval(
     memory: Annotated[
         bool, typer.Option("--memory/--no-memory", help="Whether past commits are remembered.")
     ] = True,
+    foreign: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            metavar="FILE",
+            help="Questions from elsewhere, one a line: for how many is nothing found?",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Go back COMMITS commits, index the tree of then, and ask for what each commit was about.
@@ -44,8 +52,18 @@ def evaluate_retrieval(
     settings = read_settings()
     cache = Path(settings.data_dir, "embeddings.sqlite")
     encoder = CachedEncoder(open_encoder(settings.encoder), cache)
+    lines = foreign.read_text(errors="replace").splitlines() if foreign else []
+    questions = [line.strip() for line in lines if line.strip()]
     with progress_bar("evaluating") as show:
-        report = evaluate(repo, encoder, count=commits, live=live, memory=memory, progress=show)
+        report = evaluate(
+            repo,
+            encoder,
+            count=commits,
+            live=live,
+            memory=memory,
+            foreign=questions,
+            progress=show,
+        )
     if as_json:
         print_json(report)
     else:
@@ -60,7 +78,7 @@ def _print(report: "Report") -> None:
         f" {report.chunks} chunks, {report.commits} commits remembered"
     )
     print_line("")
-    print_table(("measure", "value", "95 % interval"), _rows(report.figures))
+    print_table(("measure", "value", "95 % interval"), _rows(report))
     print_line("")
     print_table(
         ("touched", "commits", "hit at 5", "recall at 5"),
@@ -76,11 +94,13 @@ def _print(report: "Report") -> None:
     )
 
 
-def _rows(figures: "Figures") -> list[tuple[str, str, str]]:
+def _rows(report: "Report") -> list[tuple[str, str, str]]:
     import msgspec
 
-    measured = msgspec.structs.asdict(figures)
+    measured = msgspec.structs.asdict(report.figures)
     del measured["n"]
+    if report.foreign_empty is not None:
+        measured[f"empty, of {report.foreign} from elsewhere"] = report.foreign_empty
     return [
         (name.replace("_", " "), f"{each.value:.3f}", f"{each.low:.3f} - {each.high:.3f}")
         for name, each in measured.items()

@@ -49,6 +49,7 @@ class Figures(Struct, frozen=True, kw_only=True):
         mrr_at_10: mean of 1 / place of the first touched file, 0 beyond the tenth.
         recall_at_5: mean share of the touched files that are among the first five.
         context_hit_share_at_5: share of questions with a touched file among the top five chunks.
+        empty: share of questions for which nothing was found relevant.
     """
 
     n: int
@@ -59,6 +60,7 @@ class Figures(Struct, frozen=True, kw_only=True):
     recall_at_5: Figure
     recall_at_10: Figure
     context_hit_share_at_5: Figure
+    empty: Figure
 
 
 class Latency(Struct, frozen=True):
@@ -79,6 +81,7 @@ def figures(answers: Sequence[Answer]) -> Figures:
         context_hit_share_at_5=_mean(
             answers, lambda each: float(not each.relevant.isdisjoint(each.context))
         ),
+        empty=_mean(answers, lambda each: float(not each.context)),
     )
 
 
@@ -111,9 +114,14 @@ def _reciprocal_rank(answer: Answer) -> float:
     return 1 / next(places, np.inf)
 
 
-def _mean(answers: Sequence[Answer], measure: Callable[[Answer], float]) -> Figure:
-    values = np.array([measure(each) for each in answers])
-    drawn = np.random.default_rng(0).integers(0, len(values), (_RESAMPLES, len(values)))
+def share(values: Sequence[float]) -> Figure:
+    """The mean of values between 0 and 1; there must be one at least."""
+    found = np.array(values)
+    drawn = np.random.default_rng(0).integers(0, len(found), (_RESAMPLES, len(found)))
     tails = ((1 - _LEVEL) / 2, (1 + _LEVEL) / 2)
-    low, high = np.quantile(values[drawn].mean(1), tails)
-    return Figure(*(round(float(each), 4) for each in (values.mean(), low, high)))
+    low, high = np.quantile(found[drawn].mean(1), tails)
+    return Figure(*(round(float(each), 4) for each in (found.mean(), low, high)))
+
+
+def _mean(answers: Sequence[Answer], measure: Callable[[Answer], float]) -> Figure:
+    return share([measure(each) for each in answers])

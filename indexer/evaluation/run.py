@@ -13,18 +13,20 @@ from indexer.build import build_store
 from indexer.evaluation.cut import MOST_FILES, cut, refuse_leaks
 from indexer.evaluation.figures import (
     Answer,
+    Figure,
     Figures,
     Latency,
     figures,
     latency,
     per_language,
+    share,
 )
 from indexer.remembering import deltas, history_of
 from vectors.collection import Collection
-from vectors.memory import remember
+from vectors.memory import remember, retrieve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from indexer.evaluation.cut import Question
     from vectors.types import Encoder
@@ -51,6 +53,8 @@ class Report(Struct, frozen=True, kw_only=True):
         live: whether each answer was learned from before the next question.
         index_seconds: to cut, embed and write everything.
         index_bytes: of the store.
+        foreign: how many questions from elsewhere were asked.
+        foreign_empty: share of them for which nothing was found relevant; None if none were asked.
         wrong: what was not found, in the order of the questions.
     """
 
@@ -65,6 +69,8 @@ class Report(Struct, frozen=True, kw_only=True):
     live: bool
     index_seconds: float
     index_bytes: int
+    foreign: int
+    foreign_empty: Figure | None
     wrong: list[Wrong]
 
 
@@ -75,6 +81,7 @@ def evaluate(  # noqa: PLR0913 - what is measured, and how
     count: int = 300,
     live: bool = False,
     memory: bool = True,
+    foreign: Sequence[str] = (),
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Report:
     """Evaluate retrieval on one repository.
@@ -85,6 +92,7 @@ def evaluate(  # noqa: PLR0913 - what is measured, and how
         count: how many commits to ask for.
         live: learn from every answer before the next question, as finished tasks teach.
         memory: whether past work is remembered at all.
+        foreign: questions about something else, which nothing should be found for.
         progress: told how far texts, then questions, are done, of how many.
 
     Raises:
@@ -105,12 +113,17 @@ def evaluate(  # noqa: PLR0913 - what is measured, and how
         seconds = time.perf_counter() - begun
         code = Collection.open(store, built.collection, embedder=encoder.identity)
         commits = history.chunk_count
-        answers = []
-        for number, question in enumerate(past.questions, 1):
+        asked = len(past.questions) + len(foreign)
+        answers, empty = [], []
+        for number, text in enumerate(foreign, 1):
+            found = retrieve(code, history, [text], encoder.encode([text]), _CONTEXT)[0]
+            empty.append(float(not found))
+            progress(number, asked)
+        for number, question in enumerate(past.questions, len(foreign) + 1):
             answers.append(_answer(code, history, encoder, question))
             if live:
                 history.apply(deltas([question.commit], encoder)[0])
-            progress(number, len(past.questions))
+            progress(number, asked)
         size = sum(path.stat().st_size for path in store.rglob("*") if path.is_file())
     return Report(
         repo=str(repo),
@@ -124,6 +137,8 @@ def evaluate(  # noqa: PLR0913 - what is measured, and how
         live=live,
         index_seconds=round(seconds, 1),
         index_bytes=size,
+        foreign=len(foreign),
+        foreign_empty=share(empty) if empty else None,
         wrong=[
             _wrong(question, answer)
             for question, answer in zip(past.questions, answers, strict=True)

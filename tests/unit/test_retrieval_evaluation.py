@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from itertools import permutations
 from pathlib import Path
 
 import msgspec
@@ -166,6 +167,18 @@ def test_live_learns_from_each_answer_and_only_then(repository: Repository) -> N
     assert live.figures.hit_at_1.value == pytest.approx(2 / 3, abs=1e-4)
 
 
+def test_questions_from_elsewhere_are_counted_apart(repository: Repository) -> None:
+    repository.commit("render the table faster", table_py=FASTER)
+    # Of this encoder's texts only long ones that share no word lie far from each other.
+    strange = " ".join(map("".join, permutations("qvxzjk", 3)))
+    foreign = [strange, "login checks its token", strange.upper()]
+    found = evaluate(repository.folder, ENCODER, count=1, foreign=foreign)
+    assert (found.figures.n, found.foreign) == (1, 3)
+    assert found.foreign_empty is not None
+    assert found.foreign_empty.value == pytest.approx(2 / 3, abs=1e-4)
+    assert evaluate(repository.folder, ENCODER, count=1).foreign_empty is None
+
+
 def test_figures() -> None:
     answers = [
         Answer(frozenset({"a.py", "b.go"}), ("x", "a.py", "b.go"), ("x", "x"), 0.001),
@@ -181,6 +194,7 @@ def test_figures() -> None:
         "recall_at_5": 0.3333,
         "recall_at_10": 0.6667,
         "context_hit_share_at_5": 0.3333,
+        "empty": 0.3333,
     }
     del found["n"]
     assert all(each["low"] <= each["value"] <= each["high"] for each in found.values())
