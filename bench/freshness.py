@@ -27,6 +27,7 @@ from bench.process import running
 from bench.report import show, table
 from bench.workload import MASTERS
 from contracts.parse import parse_decision
+from indexer.backlog import words_only
 from indexer.scan import Rules, Tree
 from streams.connect import connect
 from streams.keys import Keys
@@ -188,20 +189,28 @@ class LiveIndex:
     follower: Follower
 
     def seconds_until_equal(self, wanted: Contents) -> float:
-        begun = time.perf_counter()
         hashes = {path: content_hash for path, (content_hash, _) in wanted.items()}
+        seconds = self._seconds_until(hashes, lambda content_hash: content_hash)
+        if contents(self.follower.collection) != wanted:
+            raise AssertionError("equal hashes, but chunks or vectors differ")
+        return seconds
+
+    def seconds_until_words(self, wanted: Contents) -> float:
+        """Until every text is found by its words at least."""
+        hashes = {path: content_hash for path, (content_hash, _) in wanted.items()}
+        return self._seconds_until(hashes, lambda found: found.removeprefix(words_only("")))
+
+    def _seconds_until(self, hashes: dict[str, str], reading: Callable[[str], str]) -> float:
+        begun = time.perf_counter()
 
         def level() -> bool:
             while self.follower.poll():
                 pass
             files = self.follower.collection.files()
-            return {path: state.content_hash for path, state in files.items()} == hashes
+            return {path: reading(state.content_hash) for path, state in files.items()} == hashes
 
         wait_until(level, "the index equals a rebuild", pause_s=0.01)
-        seconds = time.perf_counter() - begun
-        if contents(self.follower.collection) != wanted:
-            raise AssertionError("equal hashes, but chunks or vectors differ")
-        return seconds
+        return time.perf_counter() - begun
 
 
 def measure_checkout(home: Path, changed: int) -> dict[str, dict[str, float]]:
