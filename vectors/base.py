@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import faiss
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 INDEX_FILE, ROWS_FILE, COLUMNS_FILE = "vectors.faiss", "chunks.sqlite", "columns.npy"
 
 COLUMNS = np.dtype([("file", "<i4"), ("length", "<i4"), ("start_line", "<i4")])
+_MOST_HELD = 1 << 16  # vectors as float32 in memory: 100 MB at most
 _SCHEMA = """
 CREATE TABLE file (
   id INTEGER PRIMARY KEY, path TEXT NOT NULL, version INTEGER NOT NULL, content_hash TEXT NOT NULL,
@@ -133,6 +135,18 @@ class Base:
         found: NDArray[np.float32] = self._index.reconstruct_batch(ids)
         return found
 
+    @cached_property
+    def _matrix(self) -> NDArray[np.float32]:
+        return self.vectors(np.arange(self.size))
+
+    def matrix(self) -> NDArray[np.float32] | None:
+        """Every vector, shape (size, dim), decoded once; None in a large base.
+
+        One product of matrices scores a batch of queries 5 times as fast as FAISS scores them one
+        by one, and 12 ms of decoding 20,000 float16 vectors each time would make up for that.
+        """
+        return self._matrix if self.size <= _MOST_HELD else None
+
     def chunks(self, ids: Sequence[int]) -> list[Chunk]:
         """The chunks themselves, in the order asked for."""
         query = "SELECT start_line, end_line, kind, text, symbol FROM chunk WHERE id = ?"
@@ -150,6 +164,7 @@ class LiveBase:
         self.all_postings = base.all_postings
         self.vectors = base.vectors
         self.chunks = base.chunks
+        self.matrix = base.matrix
         self.alive = np.ones(base.size, np.bool_) if alive is None else alive
         self._bits = np.packbits(self.alive, bitorder="little")  # the selector points into it
         self._selector = None

@@ -2,57 +2,49 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from vectors.lexical import K1, PATH_MARK, Posting, idf, query_terms, saturation
+from vectors.similarity import Similarity
+from vectors.words import Scores, read
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from vectors.memory import Memory
     from vectors.segment import Segment
+    from vectors.view import View
+    from vectors.words import Query
 
 DEPTH = 100  # candidates that words, and likewise vectors, may bring
-_MOST_SCORED_TERMS = 24
-_TINY = 1e-9
-
-
-class View(NamedTuple):
-    """What one search sees: segments that do not change while it runs.
-
-    Attributes:
-        segments: a path lives in one of them only.
-        chunk_count: live chunks in all of them.
-        total_length: terms in all live chunks.
-    """
-
-    segments: tuple[Segment, ...]
-    chunk_count: int
-    total_length: int
-
-
-class Place(NamedTuple):
-    """Where a candidate stands; sorts by path and line, which is how ties are broken."""
-
-    path: str
-    start_line: int
-    segment: int
-    id: int
+_NOTHING = np.empty(0, np.int64)
 
 
 class Candidates(NamedTuple):
-    """Chunks worth ranking, in order of place, with their raw signals, each of shape (n,).
+    """Chunks worth ranking for several texts, with their raw signals, each of shape (n,).
+
+    Those of one text stand together, and among them those of one file, by ascending line.
 
     Attributes:
+        text: number of the text, ascending.
+        segment: number of the segment.
+        id: of the chunk in its segment.
+        file: any number that is the same for chunks of one file and another for other files.
+        lexical: BM25 over body, symbol and path.
+        dense: cosine.
+        path: what the text's words in the path of the file weigh.
         coverage: lexical score as a share of the best possible one, 0-1.
         memory: how much similar work touched the file, 0-1.
     """
 
-    places: list[Place]
+    text: NDArray[np.int64]
+    segment: NDArray[np.int64]
+    id: NDArray[np.int64]
+    file: NDArray[np.int64]
     lexical: NDArray[np.float32]
     dense: NDArray[np.float32]
     path: NDArray[np.float32]
@@ -60,128 +52,119 @@ class Candidates(NamedTuple):
     memory: NDArray[np.float32]
 
 
-class _Words(NamedTuple):
-    """Lexical signals of one segment, each of shape (size,), and the best possible score."""
-
-    body: NDArray[np.float32]
-    path: NDArray[np.float32]
-
-
 def gather(
     view: View,
-    text: str,
-    vector: NDArray[np.float32] | None,
-    near: Sequence[NDArray[np.int64]],
-    memory: Memory,
+    texts: Sequence[str],
+    vectors: NDArray[np.float32] | None,
+    memories: Sequence[Memory],
 ) -> Candidates:
-    """Gather the candidates for one text.
+    """Gather the candidates for several texts.
 
     Args:
         view: what to search.
-        text: any text at all.
-        vector: its embedding, shape (dim,); None goes by words alone.
-        near: for each segment, ids of the chunks nearest to the vector, -1 for none.
-        memory: how much similar work touched which files.
+        texts: n texts.
+        vectors: their embeddings, shape (n, dim), L2-normalised; None goes by words alone.
+        memories: for each text, how much similar work touched which files.
     """
-    words, ideal = _words(view, query_terms(text))
-    rows: list[tuple[Place, float, float, float]] = []
-    for number, segment in enumerate(view.segments):
-        ids = _most(words[number].body)
-        if vector is not None:
-            ids = np.union1d(ids, near[number][near[number] >= 0])
-        ids = np.union1d(ids, _remembered(segment, memory, vector))
-        dense = np.zeros(len(ids)) if vector is None else segment.vectors(ids) @ vector
-        columns = segment.columns
-        found = (
-            Place(segment.path(file), start_line, number, id_)
-            for id_, file, start_line in zip(
-                ids.tolist(),
-                columns.file[ids].tolist(),
-                columns.start_line[ids].tolist(),
-                strict=True,
-            )
-        )
-        signals = (words[number].body[ids], dense, words[number].path[ids])
-        rows += zip(found, *(signal.tolist() for signal in signals), strict=True)
-    rows.sort()
-    lexical, dense, path = (
-        np.array([row[column] for row in rows], np.float32) for column in (1, 2, 3)
+    if vectors is not None:
+        vectors = np.ascontiguousarray(vectors, np.float32)
+    queries = read(view, texts)
+    parts = [
+        _gather(view, number, queries, vectors, memories)
+        for number, segment in enumerate(view.segments)
+        if len(segment.alive)
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    order = np.argsort(np.concatenate([part.text for part in parts]), kind="stable")
+    columns: Any = (np.concatenate(column)[order] for column in zip(*parts, strict=True))
+    return Candidates(*columns)
+
+
+def _gather(
+    view: View,
+    number: int,
+    queries: Sequence[Query],
+    vectors: NDArray[np.float32] | None,
+    memories: Sequence[Memory],
+) -> Candidates:
+    segment = view.segments[number]
+    similar = None if vectors is None else Similarity(segment, vectors, whole=view.whole[number])
+    near = [_NOTHING] * len(queries) if similar is None else similar.nearest(DEPTH)
+    remembered, weights = _remembered(segment, similar, memories)
+    scores = Scores(view, number)
+    ids, lexical, path = [], [], []
+    for at, query in enumerate(queries):
+        found = scores.score(query, np.concatenate((near[at], remembered[at])), DEPTH)
+        body, in_path = scores.of(found)
+        ids.append(found)
+        lexical.append(body)
+        path.append(in_path)
+    text = np.repeat(np.arange(len(queries)), [len(each) for each in ids])
+    chunk, body = np.concatenate(ids), np.concatenate(lexical)
+    file = segment.columns.file[chunk].astype(np.int64)
+    ideal = np.array([query.ideal for query in queries], np.float32)
+    return Candidates(
+        text,
+        np.full(len(chunk), number),
+        chunk,
+        (number << 32) + file,
+        body,
+        np.zeros(len(chunk), np.float32) if similar is None else similar.of(text, chunk),
+        np.concatenate(path),
+        body / ideal[text],
+        weights.of(text, file),
     )
-    places = [row[0] for row in rows]
-    remembered = np.array([memory.get(place.path, 0.0) for place in places], np.float32)
-    return Candidates(places, lexical, dense, path, lexical / np.float32(ideal), remembered)
+
+
+class _Weights(NamedTuple):
+    """How much is remembered of files, shape (m,): by text and file number, ascending."""
+
+    keys: NDArray[np.int64]
+    values: NDArray[np.float32]
+
+    def of(self, text: NDArray[np.int64], file: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Weights of pairs of text and file; 0 where nothing is remembered."""
+        if not len(self.keys):
+            return np.zeros(len(text), np.float32)
+        keys = _key(text, file)
+        at = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+        return np.where(self.keys[at] == keys, self.values[at], np.float32(0))
 
 
 def _remembered(
-    segment: Segment, memory: Memory, vector: NDArray[np.float32] | None
+    segment: Segment, similar: Similarity | None, memories: Sequence[Memory]
+) -> tuple[list[NDArray[np.int64]], _Weights]:
+    """Of each file that is remembered the nearest chunk, or else the first; and its weight."""
+    rows = [
+        (text, chunks.start, len(chunks), weight)
+        for text, memory in enumerate(memories)
+        for path, weight in memory.items()
+        if (chunks := segment.chunks_of(path))
+    ]
+    if not rows:
+        return [_NOTHING] * len(memories), _Weights(_NOTHING, np.empty(0, np.float32))
+    columns = zip(*rows, strict=True)
+    text, start, size = (np.array(next(columns), np.int64) for _ in range(3))
+    weight = np.array(next(columns), np.float32)
+    best = start if similar is None else _nearest_in(similar, text, start, size)
+    ends = np.searchsorted(text, np.arange(len(memories) + 1))
+    keys = _key(text, segment.columns.file[start].astype(np.int64))
+    order = np.argsort(keys)
+    ids = [best[begin:end] for begin, end in pairwise(ends.tolist())]
+    return ids, _Weights(keys[order], weight[order])
+
+
+def _nearest_in(
+    similar: Similarity, text: NDArray[np.int64], start: NDArray[np.int64], size: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Ids of the best chunk of each file that is remembered: the nearest, or else the first."""
-    files = [chunks for path in memory if (chunks := segment.chunks_of(path))]
-    if vector is None:
-        return np.array([chunks.start for chunks in files], np.int64)
-    best = []
-    for chunks in files:
-        ids = np.arange(chunks.start, chunks.stop, dtype=np.int64)
-        best.append(ids[int(np.argmax(segment.vectors(ids) @ vector))])
-    return np.array(best, np.int64)
+    """The chunk of each run of chunks that is nearest to the run's text, the first of equals."""
+    begins = np.cumsum(size) - size
+    ids = np.arange(int(size.sum())) + np.repeat(start - begins, size)
+    cosines = similar.of(np.repeat(text, size), ids)
+    best = np.flatnonzero(cosines == np.repeat(np.maximum.reduceat(cosines, begins), size))
+    return np.asarray(ids[best[np.searchsorted(best, begins)]])
 
 
-def _words(view: View, terms: Sequence[str]) -> tuple[list[_Words], float]:
-    """BM25 and path scores of every chunk, on one scale over all segments."""
-    wanted = [*terms, *(PATH_MARK + term for term in terms)]
-    found = [_live_postings(segment, wanted) for segment in view.segments]
-    weights = {
-        term: idf(
-            sum(len(postings[term].ids) for postings in found if term in postings), view.chunk_count
-        )
-        for term in wanted
-    }
-    ideal = (K1 + 1) * sum(weights[term] for term in terms)
-    rarest = sorted(terms, key=lambda term: (-weights[term], term))
-    present = [term for term in rarest if any(term in postings for postings in found)]
-    scored = present[:_MOST_SCORED_TERMS]
-    mean_length = max(view.total_length / view.chunk_count, 1.0)
-    return [
-        _score(segment, postings, scored, weights, mean_length)
-        for segment, postings in zip(view.segments, found, strict=True)
-    ], max(ideal, _TINY)
-
-
-def _live_postings(segment: Segment, terms: Sequence[str]) -> dict[str, Posting]:
-    found = segment.postings(terms)
-    if segment.alive.all():
-        return found
-    live = {}
-    for term, (ids, counts) in found.items():
-        keep = segment.alive[ids]
-        if keep.any():
-            live[term] = Posting(ids[keep], counts[keep])
-    return live
-
-
-def _score(
-    segment: Segment,
-    postings: Mapping[str, Posting],
-    terms: Sequence[str],
-    weights: Mapping[str, float],
-    mean_length: float,
-) -> _Words:
-    body = np.zeros(len(segment.alive), np.float32)
-    path = np.zeros(len(segment.alive), np.float32)
-    for term in terms:
-        if term in postings:
-            ids, counts = postings[term]
-            part = saturation(counts, segment.columns.length[ids], mean_length)
-            body[ids] += np.float32(weights[term]) * part
-        marked = PATH_MARK + term
-        if marked in postings:
-            path[postings[marked].ids] += np.float32(weights[marked])
-    return _Words(body, path)
-
-
-def _most(scores: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Ids of the `DEPTH` highest scores above zero."""
-    found = np.flatnonzero(scores)
-    if len(found) <= DEPTH:
-        return found
-    return found[np.argpartition(-scores[found], DEPTH)[:DEPTH]]
+def _key(text: NDArray[np.int64], file: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.asarray((text << 32) + file)

@@ -17,7 +17,7 @@ from vectors.contents import Contents
 from vectors.log import Gap, refuse_other_encoder
 from vectors.manifest import manifest_stamp, read_manifest
 from vectors.opening import open_base, open_snapshot
-from vectors.search import search
+from vectors.search import search, similar_work
 from vectors.snapshot import Frozen
 from vectors.types import FileDelta, FileState, Hit, LogPosition
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from vectors.candidates import Place, View
     from vectors.log import LogEntry
     from vectors.manifest import SnapshotInfo
-    from vectors.memory import Memory
+    from vectors.memory import Memory, Work
+    from vectors.view import Place, View
 
 
 class Collection:
@@ -209,6 +209,21 @@ class Collection:
         view = self._contents.view
         found = search(view, texts, vectors, k, memories)
         return [[self._hit(view, place, score) for place, score in ranked] for ranked in found]
+
+    def similar_work(
+        self, texts: Sequence[str], vectors: NDArray[np.float32] | None, k: int
+    ) -> list[tuple[list[Work], NDArray[np.float64]]]:
+        """Find the pieces of past work, one a file, that are most like each text.
+
+        Args:
+            texts: n texts.
+            vectors: their embeddings, shape (n, dim); None goes by words alone.
+            k: most pieces per text, but for those that tie with the last.
+
+        Returns:
+            Of each text the pieces, in no order, and their scores, shape (pieces,).
+        """
+        return similar_work(self._contents.view, texts, vectors, k)
 
     def freeze(self) -> Frozen:
         """The collection as it stands, to write a snapshot from while changes go on."""

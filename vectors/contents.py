@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vectors.base import LiveBase
-from vectors.candidates import View
 from vectors.delta import Delta, LiveDelta
 from vectors.types import FileState
+from vectors.view import View
 
 if TYPE_CHECKING:
     from vectors.base import Base
@@ -60,7 +60,7 @@ class Contents:
         self._in_delta[path], self.latest[path] = added, (seq, entry)
         self.states[path] = FileState(entry.version, entry.content_hash)
         count = int(self.base.alive.sum()) + int(alive.sum())
-        self.view = View((self.base, self.live_delta), count, length)
+        self.view = View((self.base, self.live_delta), count, length, self.view.lasting)
         return True
 
 

@@ -142,6 +142,10 @@ class LiveDelta:
         """Vectors of the given chunks, shape (len(ids), dim)."""
         return self._vectors[ids]
 
+    def matrix(self) -> NDArray[np.float32]:
+        """Every vector, shape (size, dim)."""
+        return self._vectors
+
     def chunks(self, ids: Sequence[int]) -> list[Chunk]:
         """The chunks themselves, in the order asked for."""
         return [self._delta.chunks[id_] for id_ in ids]

@@ -9,17 +9,18 @@ each, a touched file was among the first five for 85 % with it and for 77 % with
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from datetime import date
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from vectors.types import CHANGE, Chunk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from vectors.collection import Collection
@@ -34,7 +35,7 @@ HISTORY = "-history"
 _SIMILAR = 50  # pieces of work that are looked at; 20 and 200 do no better
 _FILES = 20
 _HALF_LIFE_DAYS = 1_000.0  # of half of the weight; 300 and none do no better
-_OLDEST = date(1970, 1, 1)
+_OLDEST = date(1970, 1, 1).toordinal()
 
 
 def change(said: str, paths: Iterable[str]) -> Chunk:
@@ -70,8 +71,8 @@ def remember(
     """
     if not history.chunk_count:
         return [{}] * len(texts)
-    found = history.search_batch(texts, vectors, _SIMILAR)
-    return [_files_of(hits, of.holds) for hits in found]
+    found = history.similar_work(texts, vectors, _SIMILAR)
+    return [_files_of(work, scores, of.holds) for work, scores in found]
 
 
 def retrieve(
@@ -94,25 +95,47 @@ def retrieve(
     return collection.search_batch(texts, vectors, k, memories)
 
 
-def _files_of(hits: Sequence[Hit], holds: Callable[[str], bool]) -> Memory:
-    newest = max((_day(hit.path) for hit in hits), default=_OLDEST)
+class Work(NamedTuple):
+    """A piece of past work.
+
+    Attributes:
+        day: counted from the first of January of the year 1.
+        touched: paths.
+    """
+
+    day: int
+    touched: tuple[str, ...]
+
+    @classmethod
+    def read(cls, path: str, text: str) -> Work:
+        """Read a piece of past work as its history keeps it; see `change`."""
+        return cls(_day(path), tuple(text.split("\n")[2:]))
+
+    @property
+    def nbytes(self) -> int:
+        """Size in memory, about."""
+        return 200 + sum(60 + len(path) for path in self.touched)
+
+
+def _files_of(
+    similar: Sequence[Work], scores: NDArray[np.float64], holds: Callable[[str], bool]
+) -> Memory:
+    if not similar:
+        return {}
+    days = np.array([work.day for work in similar])
+    sizes = np.array([max(len(work.touched), 1) for work in similar])
+    recency = (1 + np.exp2((days - days.max()) / _HALF_LIFE_DAYS)) / 2
     weights: defaultdict[str, float] = defaultdict(float)
-    for hit in hits:
-        touched = hit.text.split("\n")[2:]
-        age = (newest - _day(hit.path)).days
-        recency = (1 + 2 ** (-age / _HALF_LIFE_DAYS)) / 2
-        for path in filter(holds, touched):
-            weights[path] += hit.score * recency / math.sqrt(len(touched))
-    return _most(weights)
-
-
-def _most(weights: Mapping[str, float]) -> Memory:
-    kept = sorted(weights.items(), key=lambda item: (-item[1], item[0]))[:_FILES]
+    for work, weight in zip(similar, (scores * recency / np.sqrt(sizes)).tolist(), strict=True):
+        for path in work.touched:
+            weights[path] += weight
+    ordered = sorted(weights.items(), key=lambda item: (-item[1], item[0]))
+    kept = list(islice((item for item in ordered if holds(item[0])), _FILES))
     return {path: weight / kept[0][1] for path, weight in kept}
 
 
-def _day(path: str) -> date:
+def _day(path: str) -> int:
     try:
-        return date.fromisoformat(path.partition("/")[0])
+        return date.fromisoformat(path.partition("/")[0]).toordinal()
     except ValueError:
         return _OLDEST

@@ -8,22 +8,28 @@ weights come from a prototype on commit subjects against the trees before them (
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import chain
+from functools import partial
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from vectors.candidates import DEPTH, gather
+from vectors.candidates import gather
+from vectors.groups import Groups
+from vectors.memory import Work
+from vectors.view import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
-    from vectors.candidates import Candidates, Place, View
+    from vectors.candidates import Candidates
     from vectors.memory import Memory
+    from vectors.view import View
 
 _COHERENCE_DEPTH = 50
+_POINTS = 100_000
 _TINY = 1e-9
 
 
@@ -64,6 +70,20 @@ class Ranked(NamedTuple):
 DEFAULT = Fusion()
 
 
+class Rows(NamedTuple):
+    """The best candidates of several texts, by ascending text; each of shape (n,).
+
+    Attributes:
+        row: of the candidate.
+        text: number of the text.
+        score: 0-1, to five decimals; NaN where a cosine of the text is.
+    """
+
+    row: NDArray[np.int64]
+    text: NDArray[np.int64]
+    score: NDArray[np.float64]
+
+
 def search(  # noqa: PLR0913 - what is searched, for what, and how
     view: View,
     texts: Sequence[str],
@@ -86,52 +106,118 @@ def search(  # noqa: PLR0913 - what is searched, for what, and how
     Returns:
         For each text at most k results, best first; none where nothing is relevant.
     """
-    if k < 1 or not view.chunk_count:
+    if k < 1 or not view.chunk_count or not texts:
         return [[] for _ in texts]
-    memories = memories or [{}] * len(texts)
-    if vectors is None:
+    found = gather(view, texts, vectors, memories or [{}] * len(texts))
+    return fuse(found, len(texts), k, partial(_place, view, found), fusion)
+
+
+def similar_work(
+    view: View,
+    texts: Sequence[str],
+    vectors: NDArray[np.float32] | None,
+    k: int,
+    fusion: Fusion = DEFAULT,
+) -> list[tuple[list[Work], NDArray[np.float64]]]:
+    """Find the pieces of past work most like each text; see `Collection.similar_work`."""
+    if k < 1 or not view.chunk_count or not texts:
+        return [([], np.empty(0))] * len(texts)
+    found = gather(view, texts, vectors, [{}] * len(texts))
+    rows, of, scores = best(found, k, fusion)
+    keys = list(zip(found.segment[rows].tolist(), found.id[rows].tolist(), strict=True))
+
+    def read(missing: Sequence[tuple[int, int]]) -> list[Work]:
+        segments = view.segments
         return [
-            fuse(gather(view, text, None, (), memory), k, fusion)
-            for text, memory in zip(texts, memories, strict=True)
+            Work.read(
+                segments[number].path(int(segments[number].columns.file[id_])),
+                segments[number].chunks([id_])[0].text,
+            )
+            for number, id_ in missing
         ]
-    vectors = np.ascontiguousarray(vectors, np.float32)
-    near = [segment.nearest(vectors, DEPTH) for segment in view.segments]
+
+    distinct = list(dict.fromkeys(keys))
+    work = dict(
+        zip(distinct, view.lasting.work.get(distinct, read, lambda each: each.nbytes), strict=True)
+    )
+    ends = np.searchsorted(of, np.arange(len(texts) + 1)).tolist()
     return [
-        fuse(gather(view, text, vectors[row], [n.ids[row] for n in near], memory), k, fusion)
-        for row, (text, memory) in enumerate(zip(texts, memories, strict=True))
+        ([work[key] for key in keys[begin:end]], scores[begin:end]) for begin, end in pairwise(ends)
     ]
 
 
-def fuse(candidates: Candidates, k: int, fusion: Fusion = DEFAULT) -> list[Ranked]:
-    """Rank candidates by the weighted sum of their signals; a pure function.
+def fuse(
+    candidates: Candidates,
+    count: int,
+    k: int,
+    place: Callable[[int], Place],
+    fusion: Fusion = DEFAULT,
+) -> list[list[Ranked]]:
+    """Rank the candidates of each of `count` texts by the weighted sum of their signals.
+
+    Args:
+        candidates: of all texts.
+        count: of texts.
+        k: most results per text.
+        place: gives the place of a candidate by its row.
+        fusion: weights and floors.
 
     Returns:
-        At most k results above the floor, by falling score, then path, then line.
+        For each text at most k results above the floor, by falling score, then path, then line.
     """
+    ranked: list[list[Ranked]] = [[] for _ in range(count)]
+    rows, texts, scores = best(candidates, k, fusion)
+    for row, text, score in zip(rows.tolist(), texts.tolist(), scores.tolist(), strict=True):
+        ranked[text].append(Ranked(place(row), score))
+    return [_spread(sorted(each, key=_order), k, fusion.per_file) for each in ranked]
+
+
+def best(candidates: Candidates, k: int, fusion: Fusion = DEFAULT) -> Rows:
+    """Rank candidates, places apart.
+
+    Returns:
+        Of each text what scores as high as the best of the k-th best file, ties included: chunks
+        of k files or more; where there are fewer files, all that is relevant.
+    """
+    if not len(candidates.id):
+        return Rows(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float64))
+    points = _score(candidates, fusion)
+    files = Groups.of(candidates.file, candidates.text)
+    of_files = Groups.of(candidates.text[files.starts])
+    kth = of_files.kth_highest(files.highest(points), k)
+    floor = np.where(of_files.sizes < k, 0, np.maximum(kth, 0))
+    texts = Groups.of(candidates.text)
+    kept = np.flatnonzero(points >= texts.spread(floor))
+    unsound = texts.spread(np.isnan(texts.highest(candidates.dense)))
+    scores = np.where(unsound, np.nan, points / _POINTS)
+    return Rows(kept, candidates.text[kept], scores[kept])
+
+
+def _score(candidates: Candidates, fusion: Fusion) -> NDArray[np.int64]:
+    """Weigh the signals of candidates.
+
+    Returns:
+        Shape (n,): points out of 100,000, so that the order of summation cannot decide a tie; -1
+        where a candidate is not relevant.
+    """
+    texts = Groups.of(candidates.text)
     relevance = (
-        fusion.lexical * _relative(candidates.lexical)
-        + fusion.dense * _relative(candidates.dense)
-        + fusion.path * _relative(candidates.path)
+        fusion.lexical * _relative(candidates.lexical, texts)
+        + fusion.dense * _relative(candidates.dense, texts)
+        + fusion.path * _relative(candidates.path, texts)
     )
-    scores = relevance + fusion.coherence * _coherence(candidates.places, relevance)
+    coherence = _coherence(candidates, relevance, texts)
+    remembers = texts.spread(texts.highest(candidates.memory) > 0)
     weights = fusion.lexical + fusion.dense + fusion.path + fusion.coherence
-    if candidates.memory.any():
-        scores += fusion.memory * candidates.memory
-        weights += fusion.memory
-    scores /= weights
-    # Rounded so that the order of summation cannot decide a tie.
-    scores = np.round(scores.astype(np.float64), 5)
+    scores = (
+        relevance + fusion.coherence * coherence + fusion.memory * candidates.memory
+    ) / np.where(remembers, weights + fusion.memory, weights)
     relevant = (
         (candidates.dense >= fusion.least_dense)
         | (candidates.coverage >= fusion.least_coverage)
         | (candidates.memory >= fusion.least_memory)
     )
-    order = np.argsort(-scores, kind="stable")
-    ranked = (
-        Ranked(candidates.places[number], float(scores[number]))
-        for number in order[relevant[order]].tolist()
-    )
-    return _spread(ranked, k, fusion.per_file)
+    return np.where(relevant, _points(scores), -1)
 
 
 def _spread(ranked: Iterable[Ranked], k: int, per_file: int) -> list[Ranked]:
@@ -145,21 +231,37 @@ def _spread(ranked: Iterable[Ranked], k: int, per_file: int) -> list[Ranked]:
             rounds[before].append(result)
         if len(rounds[0]) == k:
             break
-    chosen = list(chain.from_iterable(rounds))[:k]
-    return sorted(chosen, key=lambda result: (-result.score, result.place))
+    return sorted([*chain.from_iterable(rounds)][:k], key=_order)
 
 
-def _relative(signal: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A signal divided by its best value; 0 where it is absent or negative."""
-    best = max(float(signal.max(initial=0)), _TINY)
-    return np.divide(np.maximum(signal, 0), best, dtype=np.float32)
+def _order(result: Ranked) -> tuple[float, Place]:
+    return -result.score, result.place
 
 
-def _coherence(places: Sequence[Place], relevance: NDArray[np.float32]) -> NDArray[np.float32]:
+def _place(view: View, candidates: Candidates, row: int) -> Place:
+    number, id_ = int(candidates.segment[row]), int(candidates.id[row])
+    segment = view.segments[number]
+    file, _, start_line = segment.columns
+    return Place(segment.path(int(file[id_])), int(start_line[id_]), number, id_)
+
+
+def _relative(signal: NDArray[np.float32], texts: Groups) -> NDArray[np.float32]:
+    """A signal divided by its best value for the text; 0 where it is absent or negative."""
+    best = np.maximum(texts.highest(signal), np.float32(_TINY))
+    return np.asarray(np.maximum(signal, 0) / texts.spread(best), np.float32)
+
+
+def _coherence(
+    candidates: Candidates, relevance: NDArray[np.float32], texts: Groups
+) -> NDArray[np.float32]:
     """How much of the best candidates' relevance lies in each candidate's file, best file 1."""
-    best = np.argsort(-np.round(relevance, 5), kind="stable")[:_COHERENCE_DEPTH]
-    sums: dict[str, float] = {}
-    for number in best.tolist():
-        path = places[number].path
-        sums[path] = sums.get(path, 0.0) + float(relevance[number])
-    return _relative(np.array([sums.get(place.path, 0.0) for place in places], np.float32))
+    points = _points(relevance)
+    among_best = points >= texts.spread(texts.kth_highest(points, _COHERENCE_DEPTH))
+    files = Groups.of(candidates.file, candidates.text)
+    sums = np.add.reduceat(np.where(among_best, relevance, 0), files.starts)
+    return _relative(files.spread(sums), texts)
+
+
+def _points(values: NDArray[np.floating]) -> NDArray[np.int64]:
+    whole = np.rint(values.astype(np.float64) * _POINTS)
+    return np.nan_to_num(whole, nan=_POINTS).astype(np.int64)

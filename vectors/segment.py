@@ -67,5 +67,8 @@ class Segment(Protocol):
     def vectors(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Vectors of the given chunks, shape (len(ids), dim)."""
 
+    def matrix(self) -> NDArray[np.float32] | None:
+        """Every vector, shape (size, dim), replaced chunks included; None if that is too much."""
+
     def chunks(self, ids: Sequence[int]) -> list[Chunk]:
         """The chunks themselves, in the order asked for."""

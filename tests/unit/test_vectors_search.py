@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.errors import FatalError
-from vectors.candidates import Candidates, Place
+from vectors.candidates import Candidates
 from vectors.collection import Collection
 from vectors.search import Fusion, fuse
+from vectors.view import Place
 
 TREE = (
     put("src/auth/session.py", 1, "def login(session): check token", "def logout(session)"),
@@ -26,19 +27,32 @@ def tree() -> Collection:
     return collection
 
 
+Row = tuple[str, float, float, float, float]
+
+
 def candidates(
-    *rows: tuple[str, float, float, float, float], memory: dict[str, float] | None = None
-) -> Candidates:
+    *rows: Row, memory: dict[str, float] | None = None
+) -> tuple[Candidates, list[Place]]:
+    """Of one text: path, lexical, dense, path score and coverage of each."""
+    rows = tuple(sorted(rows, key=lambda row: row[0]))  # chunks of a file stand together
     places = [Place(row[0], at, 0, at) for at, row in enumerate(rows)]
+    names = sorted({row[0] for row in rows})
     lexical, dense, path, coverage = (
         np.array([row[column] for row in rows], np.float32) for column in range(1, 5)
     )
     remembered = np.array([(memory or {}).get(row[0], 0) for row in rows], np.float32)
-    return Candidates(places, lexical, dense, path, coverage, remembered)
+    none, ids = np.zeros(len(rows), np.int64), np.arange(len(rows))
+    file = np.array([names.index(row[0]) for row in rows], np.int64)
+    signals = (lexical, dense, path, coverage, remembered)
+    return Candidates(none, none, ids, file, *signals), places
 
 
-def paths(found: Candidates, k: int = 5, fusion: Fusion | None = None) -> list[str]:
-    return [ranked.place.path for ranked in fuse(found, k, fusion or Fusion())]
+def paths(
+    found: tuple[Candidates, list[Place]], k: int = 5, fusion: Fusion | None = None
+) -> list[str]:
+    gathered, places = found
+    [ranked] = fuse(gathered, 1, k, places.__getitem__, fusion or Fusion())
+    return [each.place.path for each in ranked]
 
 
 def test_words_outweigh_vectors_and_both_outweigh_either() -> None:
@@ -84,12 +98,13 @@ def test_ties_are_broken_by_place() -> None:
 
 
 def test_scores_lie_between_nothing_and_one() -> None:
-    ranked = fuse(candidates(("a", 7, 0.9, 2, 1)), 1)
+    gathered, places = candidates(("a", 7, 0.9, 2, 1))
+    [ranked] = fuse(gathered, 1, 1, places.__getitem__)
     assert ranked[0].score == pytest.approx(1.0)
 
 
 def test_no_candidates_no_results() -> None:
-    assert fuse(candidates(), 5) == []
+    assert paths(candidates()) == []
 
 
 def test_finds_by_word_by_stem_by_part_and_by_path(tree: Collection) -> None:

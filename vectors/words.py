@@ -1,0 +1,240 @@
+"""Scoring by words: BM25 over body, symbol and path, with the path as a field of its own too.
+
+A term's share of every chunk's score is worked out once per view and remembered, so that a query
+adds up arrays. In a segment of very many chunks, rare terms are added up until their postings come
+to `_BUDGET`; commoner ones only where a chunk was found already (Turtle & Flood, "Query evaluation:
+strategies and optimizations", 1995: a term that weighs little need not propose).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from vectors.groups import firsts
+from vectors.lexical import K1, PATH_MARK, Posting, idf, query_terms, saturation
+from vectors.similarity import highest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from vectors.segment import Columns, Segment
+    from vectors.view import View
+
+_MOST_SCORED_TERMS = 24
+_EXHAUSTIVE = 1 << 17  # chunks of a segment up to which every posting is added up
+_BUDGET = 1 << 16
+_FOUND = 2_000  # chunks that rare terms propose, for common ones to add to
+_TINY = 1e-9
+_NONE = Posting(np.empty(0, np.int32), np.empty(0, np.uint16))
+
+
+class Share:
+    """What one term adds to the chunks of one segment.
+
+    Attributes:
+        posting: where it occurs, live chunks only.
+        files: shape (m,), numbers of the files it occurs in the path of.
+    """
+
+    __slots__ = ("_columns", "_ids", "_parts", "_scale", "files", "posting")
+
+    def __init__(
+        self,
+        posting: Posting,
+        files: NDArray[np.int64],
+        columns: Columns,
+        scale: tuple[float, float],
+    ) -> None:
+        """Work out nothing yet; `scale` is the term's weight and the mean length of a chunk."""
+        self.posting = posting
+        self.files = files
+        self._columns = columns
+        self._scale = scale
+        self._ids: NDArray[np.int64] | None = None
+        self._parts: NDArray[np.float32] | None = None
+
+    def add(self, scores: NDArray[np.float32]) -> None:
+        """Add to the scores of all chunks."""
+        if self._ids is None or self._parts is None:
+            self._parts = self._part(self.posting.counts, self.posting.ids)
+            self._ids = self.posting.ids.astype(np.int64)  # NumPy would turn them each time
+        scores[self._ids] += self._parts
+
+    def add_where(self, scores: NDArray[np.float32], ids: NDArray[np.int64]) -> None:
+        """Add to the scores of the given chunks only, which are in ascending order."""
+        if not len(self.posting.ids):
+            return
+        at = np.minimum(np.searchsorted(self.posting.ids, ids), len(self.posting.ids) - 1)
+        there = self.posting.ids[at] == ids
+        scores[ids[there]] += self._part(self.posting.counts[at[there]], ids[there])
+
+    def _part(self, counts: NDArray[np.uint16], ids: NDArray[np.integer]) -> NDArray[np.float32]:
+        weight, mean_length = self._scale
+        return np.float32(weight) * saturation(counts, self._columns.length[ids], mean_length)
+
+
+class Term(NamedTuple):
+    """How a term weighs in a view.
+
+    Attributes:
+        weight: its idf.
+        path_weight: its idf among paths.
+        shares: of each segment.
+    """
+
+    weight: float
+    path_weight: float
+    shares: tuple[Share, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Size, about."""
+        return 500 + sum(18 * len(each.posting.ids) + 8 * len(each.files) for each in self.shares)
+
+    @property
+    def occurs(self) -> bool:
+        """Whether it is scored at all."""
+        return any(len(each.posting.ids) for each in self.shares)
+
+
+class Query(NamedTuple):
+    """A text as words.
+
+    Attributes:
+        terms: those that occur anywhere and are scored, the rarest first.
+        ideal: the best possible score.
+    """
+
+    terms: list[Term]
+    ideal: float
+
+
+def read(view: View, texts: Sequence[str]) -> list[Query]:
+    """Look up the terms of several texts."""
+    wanted = [query_terms(text) for text in texts]
+    distinct = list(dict.fromkeys(term for terms in wanted for term in terms))
+    found = view.terms.get(distinct, lambda terms: _weigh(view, terms), lambda term: term.nbytes)
+    known = dict(zip(distinct, found, strict=True))
+    return [_query(terms, known) for terms in wanted]
+
+
+class Scores:
+    """Scores of the chunks of one segment, one query after the other."""
+
+    def __init__(self, view: View, number: int) -> None:
+        """Prepare for a segment by its number in a view."""
+        segment = view.segments[number]
+        self._columns = segment.columns
+        self._number = number
+        self._budget = math.inf if len(segment.alive) <= _EXHAUSTIVE else _BUDGET
+        self._body = np.zeros(len(segment.alive), np.float32)
+        self._path = np.zeros(int(segment.columns.file.max(initial=-1)) + 1, np.float32)
+
+    def score(self, query: Query, others: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+        """Score one query, until the next one is scored.
+
+        Args:
+            query: what is asked.
+            others: chunks that are candidates whatever their words.
+            count: most chunks that words may propose.
+
+        Returns:
+            The candidates by ascending id: the best by words, and the others.
+        """
+        self._body.fill(0)
+        self._path.fill(0)
+        late = self._add_up(query)
+        best = highest(self._body, _FOUND if late else count, above=0)
+        ids = _union(best, others)
+        if late:
+            for share in late:
+                share.add_where(self._body, ids)
+            ids = _union(ids[highest(self._body[ids], count, above=0)], others)
+        return ids
+
+    def of(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Scores of the given chunks by body, and by path, each of shape (len(ids),)."""
+        return self._body[ids], self._path[self._columns.file[ids]]
+
+    def _add_up(self, query: Query) -> list[Share]:
+        """Add up rare terms; returns those that are too common for that."""
+        late, spent = [], 0
+        for term in query.terms:
+            share = term.shares[self._number]
+            if len(share.files):
+                self._path[share.files] += np.float32(term.path_weight)
+            count = len(share.posting.ids)
+            if spent and spent + count > self._budget:
+                late.append(share)
+            elif count:
+                share.add(self._body)
+                spent += count
+        return late
+
+
+def _query(terms: Sequence[str], known: Mapping[str, Term]) -> Query:
+    rarest = sorted(terms, key=lambda term: (-known[term].weight, term))
+    scored = [known[term] for term in rarest if known[term].occurs][:_MOST_SCORED_TERMS]
+    ideal = (K1 + 1) * sum(known[term].weight for term in terms)
+    return Query(scored, max(ideal, _TINY))
+
+
+def _weigh(view: View, terms: Sequence[str]) -> list[Term]:
+    wanted = [*terms, *(PATH_MARK + term for term in terms)]
+    found = [_postings(view, number, wanted) for number in range(len(view.segments))]
+    return [
+        _term(view, [(each[at], each[at + len(terms)]) for each in found])
+        for at in range(len(terms))
+    ]
+
+
+def _term(view: View, postings: Sequence[tuple[Posting, Posting]]) -> Term:
+    """Weigh a term by its postings in each segment: of bodies, and of paths."""
+    weight, path_weight = (
+        idf(sum(len(each[field].ids) for each in postings), view.chunk_count) for field in (0, 1)
+    )
+    scale = (weight, view.mean_length)
+    shares = tuple(
+        Share(body, _files(segment.columns, path), segment.columns, scale)
+        for segment, (body, path) in zip(view.segments, postings, strict=True)
+    )
+    return Term(weight, path_weight, shares)
+
+
+def _files(columns: Columns, posting: Posting) -> NDArray[np.int64]:
+    """Numbers of the files that the chunks of a posting belong to; those of one stand together."""
+    files = columns.file[posting.ids]
+    return np.asarray(files[firsts(files)], np.int64)
+
+
+def _postings(view: View, number: int, terms: list[str]) -> list[Posting]:
+    """Where each term occurs in live chunks of a segment."""
+    segment = view.segments[number]
+
+    def read(missing: Sequence[str]) -> list[Posting]:
+        there = segment.postings(missing)
+        return [there.get(term, _NONE) for term in missing]
+
+    raw = view.lasting.postings.get(terms, read, _size) if number == 0 else read(terms)
+    return raw if view.whole[number] else [_live(segment, posting) for posting in raw]
+
+
+def _live(segment: Segment, posting: Posting) -> Posting:
+    keep = segment.alive[posting.ids]
+    return Posting(posting.ids[keep], posting.counts[keep])
+
+
+def _size(posting: Posting) -> int:
+    return 200 + 6 * len(posting.ids)
+
+
+def _union(*ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Distinct ids, ascending."""
+    every = np.concatenate(ids)
+    every.sort()
+    return np.asarray(every[firsts(every)])
