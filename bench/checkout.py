@@ -1,7 +1,7 @@
 """A switch between two tags of a real repository: what it embeds, and how long until all is level.
 
 `python -m bench.checkout --repo DIR --tags A B [--json]`. A live indexer and watcher follow a clone
-(the given repository is only read; one without some blobs does, if the two trees have theirs). What
+(the given repository is only read, and may lack blobs: their files are left out). What
 had to be embedded is worked out apart from them, from the texts of both trees and of both
 histories. In the end the index must equal a rebuild: hashes, chunks, and the bytes of vectors.
 """
@@ -58,10 +58,21 @@ class Tag(NamedTuple):
         return sum(len(chunks) for _, chunks in self.contents.values())
 
 
-def clone(repo: Path, target: Path, tag: str) -> None:
-    """Clone without copying objects: what the given one lacks is only missed where it is used."""
+def clone(repo: Path, target: Path, tags: tuple[str, str]) -> None:
+    """Clone without copying objects, and leave out files whose contents the repository lacks."""
     git(target.parent, "clone", "--quiet", "--shared", "--no-checkout", str(repo), str(target))
-    git(target, "checkout", "--quiet", "--detach", tag)
+    absent = {path for tag in tags for path in absent_files(repo, tag)}
+    patterns = ["/*", *(f"!/{path}" for path in sorted(absent))]
+    git(target, "sparse-checkout", "set", "--no-cone", *patterns)
+    git(target, "checkout", "--quiet", "--detach", tags[0])
+
+
+def absent_files(repo: Path, tag: str) -> list[str]:
+    listed = [line.split(None, 3) for line in git(repo, "ls-tree", "-r", tag).splitlines()]
+    names = "".join(f"{name}\n" for _, _, name, _ in listed)
+    found = git(repo, "cat-file", "--batch-check", given=names).splitlines()
+    missing = [line.endswith("missing") for line in found]
+    return [path for (*_, path), gone in zip(listed, missing, strict=True) if gone]
 
 
 def described(source: Path, tag: str, store: Path, encoder: CachedEncoder) -> Tag:
@@ -78,7 +89,7 @@ def has_embedded(data: Path, texts: int) -> bool:
 
 def measure(repo: Path, tags: tuple[str, str], home: Path) -> dict[str, dict[str, float]]:
     source, data = home / "repository", home / ".cortex"
-    clone(repo, source, tags[0])
+    clone(repo, source, tags)
     encoder = CachedEncoder(open_encoder(threads=len(os.sched_getaffinity(0))), None)
     known = {tag: described(source, tag, home / "rebuilt" / tag, encoder) for tag in tags}
     differing = git(source, "diff", "--name-only", "--no-renames", *tags).splitlines()
@@ -120,6 +131,7 @@ def main() -> None:
     parser.add_argument("--tags", nargs=2, required=True)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    os.environ["GIT_NO_LAZY_FETCH"] = "1"
     with tempfile.TemporaryDirectory(prefix="cortex-bench-") as home:
         figures = measure(options.repo.resolve(), tuple(options.tags), Path(home))
     rows = [

@@ -44,7 +44,7 @@ NOUNS = [
 CHANGED_OF_TEN = 9
 
 
-def git(root: Path, *arguments: str) -> str:
+def git(root: Path, *arguments: str, given: str | None = None) -> str:
     who = {f"GIT_{role}_{what}": "bench@example.org"
            for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}  # fmt: skip
     return subprocess.run(
@@ -54,6 +54,7 @@ def git(root: Path, *arguments: str) -> str:
         check=True,
         capture_output=True,
         text=True,
+        input=given,
     ).stdout
 
 

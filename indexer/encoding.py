@@ -81,7 +81,8 @@ def encode_all(
             found.update(zip(pending[future], future.result(), strict=True))
             progress(Progress(len(found), len(ordered), time.monotonic() - begun))
     finally:
-        pool.shutdown(cancel_futures=True)
+        # What is under way ends by itself; who interrupts this does not wait for it.
+        pool.shutdown(wait=False, cancel_futures=True)
     return found
 
 

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
 
+from redis.cluster import RedisCluster
+
+from contracts.errors import FatalError
 from contracts.settings import load
 from indexer.build import build_store
+from indexer.jobs import START_WORKER, RemoteEncoder
 from indexer.remembering import build_history
 from indexer.settings import Settings
-from ops.output import progress_bar
+from ops.output import progress_bar, remark
+from ops.session import open_session
 from vectors.embedding_cache import CachedEncoder
 from vectors.encoder import open_encoder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from indexer.build import BuildReport
+    from vectors.types import Encoder
 
 
 def indexer_settings() -> Settings:
@@ -28,7 +36,21 @@ def indexer_settings() -> Settings:
     return load(Settings, os.environ)
 
 
-def build(source: Path, output: Path, chunk_size: int | None = None) -> BuildReport:
+class Spread(NamedTuple):
+    """Encoding on other machines.
+
+    Attributes:
+        jobs: how many are out at a time.
+        queue: of RQ, that their workers listen to.
+    """
+
+    jobs: int
+    queue: str
+
+
+def build(
+    source: Path, output: Path, chunk_size: int | None = None, spread: Spread | None = None
+) -> BuildReport:
     """Index a directory and its git history into a store.
 
     What was ever embedded here before is not embedded again.
@@ -37,31 +59,53 @@ def build(source: Path, output: Path, chunk_size: int | None = None) -> BuildRep
         source: directory whose files are indexed, as its .gitignore allows.
         output: the store to write.
         chunk_size: characters a chunk aims to stay within; None is what indexers use.
+        spread: who encodes; None is this process, on every core it may use.
 
     Raises:
         FatalError: the encoder cannot be loaded, or the store is of another one.
-        TransientError: the disk failed.
+        TransientError: the disk failed, or jobs did.
     """
     settings = indexer_settings()
-    cores = len(os.sched_getaffinity(0))
-    encoder = CachedEncoder(open_encoder(settings.encoder, threads=cores), settings.embedding_cache)
-    with progress_bar("indexing") as show:
-        report = build_store(
-            source,
-            output,
-            encoder,
-            chunk_size=chunk_size or settings.chunk_chars,
-            rules=settings.rules,
-            parallel=cores,
-            progress=lambda at: show(at.texts, at.total),
-        )
-    with progress_bar("remembering") as show:
-        build_history(
-            source,
-            output,
-            report.collection,
-            encoder,
-            parallel=cores,
-            progress=lambda at: show(at.texts, at.total),
-        )
+    with _encoder(settings, spread) as (bare, parallel):
+        encoder = CachedEncoder(bare, settings.embedding_cache)
+        with progress_bar("indexing") as show:
+            report = build_store(
+                source,
+                output,
+                encoder,
+                chunk_size=chunk_size or settings.chunk_chars,
+                rules=settings.rules,
+                parallel=parallel,
+                progress=lambda at: show(at.texts, at.total),
+            )
+        with progress_bar("remembering") as show:
+            build_history(
+                source,
+                output,
+                report.collection,
+                encoder,
+                parallel=parallel,
+                progress=lambda at: show(at.texts, at.total),
+            )
     return report
+
+
+@contextmanager
+def _encoder(settings: Settings, spread: Spread | None) -> Iterator[tuple[Encoder, int]]:
+    """Give an encoder and how many batches it takes at a time."""
+    if spread is None:
+        cores = len(os.sched_getaffinity(0))
+        yield open_encoder(settings.encoder, threads=cores), cores
+        return
+    own = open_encoder(settings.encoder)
+    with open_session() as (client, _, _):
+        in_cluster = isinstance(client, RedisCluster)
+        if in_cluster:
+            raise FatalError("RQ does not run on a cluster: give it a Redis of its own")
+        remote = RemoteEncoder(client, spread.queue, own, settings.encoder)
+        if not remote.workers:
+            remark(f"no RQ worker listens to {spread.queue} yet: {START_WORKER} {spread.queue}")
+        try:
+            yield remote, spread.jobs
+        finally:
+            remote.close()

@@ -16,22 +16,32 @@ Source = Annotated[Path, typer.Option(exists=True, file_okay=False, help="Direct
 
 
 @app.command()
-def build(
+def build(  # noqa: PLR0913 - options of a command
     *,
     source: Source,
     output: Annotated[Path, typer.Option(help="The store to write.")],
     chunk_size: Annotated[
         int | None, typer.Option(min=50, help="Characters a chunk aims to stay within.")
     ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Let RQ workers encode, so many batches at a time."),
+    ] = None,
+    queue: Annotated[str, typer.Option(help="RQ queue of those workers.")] = "cortex-index",
     as_json: AsJson = False,
 ) -> None:
-    """Index every file of a directory that .gitignore does not hide. Needs no Redis."""
+    """Index every file of a directory that .gitignore does not hide. Needs no Redis.
+
+    With --jobs, texts are encoded by RQ workers on any number of machines.
+    """
+    from ops.building import Spread
     from ops.building import build as build_store
     from ops.logs import log_to_stderr
     from ops.output import print_json, print_line
 
     log_to_stderr()
-    report = build_store(source, output, chunk_size)
+    spread = Spread(jobs, queue) if jobs else None
+    report = build_store(source, output, chunk_size, spread)
     if as_json:
         print_json(report)
     else:
