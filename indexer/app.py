@@ -64,7 +64,9 @@ def main() -> int:
     client = connect(
         settings.redis_url, data_dir=Path(settings.data_dir), role="indexer", patience=FOREVER
     )
-    encoder = CachedEncoder(open_encoder(settings.encoder), settings.embedding_cache)
+    encoder = CachedEncoder(
+        open_encoder(settings.encoder, side="passage"), settings.embedding_cache
+    )
 
     tally: Counter[str] = Counter()
 

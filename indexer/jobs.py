@@ -60,9 +60,12 @@ def embed(model: str | None, identity: str, texts: list[str]) -> str:
 
 
 class RemoteEncoder:
-    """An `Encoder` that lets RQ workers do it; threads may share it, each has a job out.
+    """An `Encoder` of passages that lets RQ workers do it; each thread that calls has a job out.
 
     Vectors are rounded to float16 on the way.
+
+    Attributes:
+        prompt: that workers put in front of every text.
     """
 
     def __init__(self, client: Redis, queue: str, encoder: Encoder, model: str | None) -> None:
@@ -81,6 +84,7 @@ class RemoteEncoder:
             from rq import Queue  # noqa: PLC0415 # optional
             from rq.serializers import JSONSerializer  # noqa: PLC0415 # likewise
         self.identity, self.dim = encoder.identity, encoder.dim
+        self.prompt: str = getattr(encoder, "prompt", "")
         self._client = client
         self._queue = Queue(queue, connection=client, serializer=JSONSerializer)
         self._model = model
@@ -169,7 +173,7 @@ class RemoteEncoder:
 
 @cache
 def _opened(model: str | None) -> Encoder:
-    return open_encoder(model)
+    return open_encoder(model, side="passage")
 
 
 def _last_id(reply: Any) -> str:  # noqa: ANN401 - of either protocol

@@ -95,9 +95,9 @@ def _encoder(settings: Settings, spread: Spread | None) -> Iterator[tuple[Encode
     """Give an encoder and how many batches it takes at a time."""
     if spread is None:
         cores = len(os.sched_getaffinity(0))
-        yield open_encoder(settings.encoder, threads=cores), cores
+        yield open_encoder(settings.encoder, threads=cores, side="passage"), cores
         return
-    own = open_encoder(settings.encoder)
+    own = open_encoder(settings.encoder, side="passage")
     with open_session() as (client, _, _):
         in_cluster = isinstance(client, RedisCluster)
         if in_cluster:

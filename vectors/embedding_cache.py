@@ -59,6 +59,7 @@ class CachedEncoder:
         self.hits = 0
         self.misses = 0
         self._encoder = encoder
+        self._prompt: str = getattr(encoder, "prompt", "")  # of its side, if it has one
         self._max_entries = max_entries
         self._check_every = max(1, max_entries // 16)
         self._unchecked = self._check_every
@@ -124,7 +125,7 @@ class CachedEncoder:
         return vectors.astype("<f2")
 
     def _key(self, text: str) -> bytes:
-        named = f"{self._encoder.identity}\0{text}"
+        named = f"{self._encoder.identity}\0{self._prompt}{text}"
         return hashlib.sha256(named.encode(errors="surrogatepass")).digest()
 
     def _get(self, keys: list[bytes]) -> dict[bytes, bytes]:

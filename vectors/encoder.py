@@ -15,7 +15,7 @@ from vectors.model_source import resolve
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from vectors.model_source import ModelSource
+    from vectors.model_source import ModelSource, Side
     from vectors.types import Encoder
 
 Backend = Literal["auto", "openvino", "torch"]
@@ -28,6 +28,7 @@ def open_encoder(
     backend: Backend = "auto",
     cache_dir: Path | None = None,
     threads: int = 1,
+    side: Side = "query",
 ) -> Encoder:
     """Load an encoder; the first time a model is used, export it (about a minute).
 
@@ -36,6 +37,8 @@ def open_encoder(
         backend: `openvino` (int8; what `auto` means) or `torch` (fp32, the slow reference).
         cache_dir: folder of exports; by default `$XDG_CACHE_HOME/cortex/encoders`.
         threads: that may encode at a time. One per worker is best: start more workers instead.
+        side: what the texts are. Where the model's configuration has prompts, one is put in front;
+            vectors of both sides have one identity, as they are made to be compared.
 
     Raises:
         FatalError: packages are missing, or the model cannot be found, exported or trusted.
@@ -44,10 +47,10 @@ def open_encoder(
     if backend == "torch":
         from vectors.torch_encoder import TorchEncoder, load_pipeline  # noqa: PLC0415 # heavy
 
-        return TorchEncoder(source, load_pipeline(source, threads))
+        return TorchEncoder(source, load_pipeline(source, threads), side)
     from vectors.openvino_encoder import open_export  # noqa: PLC0415 # heavy
 
-    return open_export(ensure_exported(source, cache_dir), threads)
+    return open_export(ensure_exported(source, cache_dir), threads, side)
 
 
 def ensure_exported(source: ModelSource, cache_dir: Path | None = None) -> Path:

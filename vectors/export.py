@@ -24,7 +24,7 @@ from vectors import exported
 from vectors.disk import sync
 from vectors.model_source import ModelSource, needs_extra
 from vectors.openvino_encoder import OpenVINOEncoder, import_openvino
-from vectors.torch_encoder import TorchEncoder, load_pipeline
+from vectors.torch_encoder import TorchEncoder, load_pipeline, prompts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,6 +83,7 @@ def _build(source: ModelSource, folder: Path) -> None:
         dim=reference.dim,
         max_tokens=int(pipeline.max_seq_length or 512),
         files={path.name: exported.sha256(path) for path in sorted(folder.iterdir())},
+        prompts=prompts_of(pipeline),
         fidelity_mean=0.0,
         fidelity_min=0.0,
         built_with={name: version(name) for name in _TOOLS},

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from contracts.errors import FatalError
 from vectors import batching
+from vectors.model_source import Side
 
 _MANIFEST = "manifest.json"
 MODEL_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "model.xml", "model.bin", "tokenizer.json"
@@ -30,6 +31,8 @@ class Manifest(Struct, frozen=True, kw_only=True):
         dim: width of a vector.
         max_tokens: longer texts are cut to this many tokens, special ones included.
         files: name of each file -> SHA-256 of its bytes, hex.
+        prompts: what the model wants in front of a text, by `Side`; a side that is left out wants
+            nothing.
         fidelity_mean: mean cosine to the fp32 model over the check texts.
         fidelity_min: the worst of them.
         built_with: versions of the packages that made it.
@@ -40,14 +43,18 @@ class Manifest(Struct, frozen=True, kw_only=True):
     dim: int
     max_tokens: int
     files: dict[str, str]
+    prompts: dict[Side, str] = {}
     fidelity_mean: float
     fidelity_min: float
     built_with: dict[str, str]
 
     @property
     def identity(self) -> str:
-        """Model, backend, recipe and a digest of the exported files."""
-        digest = hashlib.sha256(msgspec.json.encode(self.files, order="sorted")).hexdigest()
+        """Model, backend, recipe and a digest of the exported files, and of prompts if any."""
+        decisive = msgspec.json.encode(self.files, order="sorted")
+        if self.prompts:
+            decisive += msgspec.json.encode(self.prompts, order="sorted")
+        digest = hashlib.sha256(decisive).hexdigest()
         return f"{self.model}:openvino-int8:{self.recipe}:{digest[:12]}"
 
 

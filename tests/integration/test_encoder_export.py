@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import numpy as np
@@ -14,8 +15,9 @@ import pytest
 from contracts.errors import FatalError
 from tests.encoders import small_encoder
 from vectors import exported
-from vectors.encoder import open_encoder
-from vectors.model_source import ModelSource, resolve
+from vectors.embedding_cache import CachedEncoder
+from vectors.encoder import Backend, open_encoder
+from vectors.model_source import ModelSource, Side, resolve
 from vectors.openvino_encoder import open_export
 
 pytestmark = pytest.mark.timeout(300)  # importing torch and nncf takes its time
@@ -114,3 +116,41 @@ def test_a_folder_that_holds_no_model_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(FatalError, match=r"could not be exported: encoder model .* cannot be"):
         open_encoder(str(tmp_path / "empty"), cache_dir=tmp_path / "cache")
+
+
+PROMPTS = {"query": "query: ", "passage": "passage: ", "clustering": "cluster: "}
+
+
+@pytest.fixture(scope="module")
+def prompted(small: ModelSource, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The same model with prompts in its configuration, and where its export goes."""
+    folder = Path(shutil.copytree(small.location, tmp_path_factory.mktemp("prompted") / "model"))
+    path = folder / "config_sentence_transformers.json"
+    configuration = msgspec.json.decode(path.read_bytes())
+    path.write_bytes(msgspec.json.encode(configuration | {"prompts": PROMPTS}))
+    return folder, tmp_path_factory.mktemp("prompted-cache")
+
+
+@pytest.mark.parametrize("backend", ["openvino", "torch"])
+# transformers warns about its own deprecated names.
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_each_side_gets_the_prompt_that_its_model_wants(
+    prompted: tuple[Path, Path], small: ModelSource, made: Path, backend: Backend, tmp_path: Path
+) -> None:
+    folder, cache = prompted
+    asked, found = (
+        open_encoder(str(folder), backend=backend, cache_dir=cache, side=side)
+        for side in get_args(Side)
+    )
+    bare = open_encoder(small.location, backend=backend, cache_dir=made.parent)
+    text = "where leases are renewed"
+    assert asked.encode([text]).tobytes() == bare.encode([f"query: {text}"]).tobytes()
+    assert found.encode([text]).tobytes() == bare.encode([f"passage: {text}"]).tobytes()
+    assert asked.identity == found.identity != bare.identity
+
+    remembered = tmp_path / "embeddings.sqlite"
+    for each in (asked, found):
+        cached = CachedEncoder(each, remembered)
+        assert (cached.encode([text]) == each.encode([text]).astype("<f2")).all()
+        assert cached.misses == 1
+        cached.close()
