@@ -24,6 +24,7 @@ from bench.preload import preload
 from bench.process import running
 from bench.report import show, table
 from bench.server import server
+from bench.workload import tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +42,7 @@ def help_s() -> float:
 def worker_s(worker: Contender) -> float:
     with server() as url:
         client = redis.Redis.from_url(url, socket_timeout=PATIENCE_MS / 1_000 + 1)
-        preload(client, 1)
+        preload(client, tasks(1))
         start = time.perf_counter()
         with running(worker, url):
             decided = client.xread({"decisions": "0"}, block=PATIENCE_MS)
