@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from vectors.log import LogEntry
     from vectors.manifest import SnapshotInfo
-    from vectors.memory import Memory, Work
+    from vectors.memory import Memory, Similar
     from vectors.view import Place, View
 
 
@@ -212,7 +212,7 @@ class Collection:
 
     def similar_work(
         self, texts: Sequence[str], vectors: NDArray[np.float32] | None, k: int
-    ) -> list[tuple[list[Work], NDArray[np.float64]]]:
+    ) -> list[Similar]:
         """Find the pieces of past work, one a file, that are most like each text.
 
         Args:
@@ -221,7 +221,7 @@ class Collection:
             k: most pieces per text, but for those that tie with the last.
 
         Returns:
-            Of each text the pieces, in no order, and their scores, shape (pieces,).
+            Of each text the pieces with their scores, and how well it fits at all.
         """
         return similar_work(self._contents.view, texts, vectors, k)
 

@@ -26,8 +26,23 @@ if TYPE_CHECKING:
     from vectors.collection import Collection
     from vectors.types import Hit
 
-Memory = dict[str, float]
-"""How much similar work touched each file, by path; the most remembered has 1."""
+
+class Memory(dict[str, float]):
+    """How much similar work touched each file, by path; the most remembered has 1.
+
+    Attributes:
+        strength: how well the text fits past work at all, see `vectors.relevance.Evidence`.
+        size: pieces of past work that there are.
+    """
+
+    strength: float = 0.0
+    size: int = 0
+
+    def fit(self, other: Memory) -> None:
+        """Take over how well the text fits another history, if that is better."""
+        if other.strength > self.strength:
+            self.strength, self.size = other.strength, other.size
+
 
 HISTORY = "-history"
 """Ends the name of the collection that remembers for another one."""
@@ -70,9 +85,12 @@ def remember(
         vectors: their embeddings, shape (n, dim), L2-normalised; None goes by words alone.
     """
     if not history.chunk_count:
-        return [{}] * len(texts)
+        return [Memory()] * len(texts)
     found = history.similar_work(texts, vectors, _SIMILAR)
-    return [_files_of(work, scores, of.holds) for work, scores in found]
+    memories = [_files_of(each.work, each.scores, of.holds) for each in found]
+    for memory, each in zip(memories, found, strict=True):
+        memory.strength, memory.size = each.strength, history.chunk_count
+    return memories
 
 
 def retrieve(
@@ -91,7 +109,10 @@ def retrieve(
         vectors: their embeddings, shape (n, dim), L2-normalised; None searches by words alone.
         k: most results per text.
     """
-    memories = None if history is None else remember(history, collection, texts, vectors)
+    if history is None:
+        memories = [Memory()] * len(texts)
+    else:
+        memories = remember(history, collection, texts, vectors)
     return collection.search_batch(texts, vectors, k, memories)
 
 
@@ -117,11 +138,25 @@ class Work(NamedTuple):
         return 200 + sum(60 + len(path) for path in self.touched)
 
 
+class Similar(NamedTuple):
+    """The pieces of past work that are most like a text.
+
+    Attributes:
+        work: the pieces, in no order.
+        scores: shape (pieces,), 0-1.
+        strength: how well the text fits past work at all, see `vectors.relevance.Evidence`.
+    """
+
+    work: list[Work]
+    scores: NDArray[np.float64]
+    strength: float
+
+
 def _files_of(
     similar: Sequence[Work], scores: NDArray[np.float64], holds: Callable[[str], bool]
 ) -> Memory:
     if not similar:
-        return {}
+        return Memory()
     days = np.array([work.day for work in similar])
     sizes = np.array([max(len(work.touched), 1) for work in similar])
     recency = (1 + np.exp2((days - days.max()) / _HALF_LIFE_DAYS)) / 2
@@ -131,7 +166,7 @@ def _files_of(
             weights[path] += weight
     ordered = sorted(weights.items(), key=lambda item: (-item[1], item[0]))
     kept = list(islice((item for item in ordered if holds(item[0])), _FILES))
-    return {path: weight / kept[0][1] for path, weight in kept}
+    return Memory((path, weight / kept[0][1]) for path, weight in kept)
 
 
 def _day(path: str) -> int:

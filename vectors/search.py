@@ -16,7 +16,8 @@ import numpy as np
 
 from vectors.candidates import gather
 from vectors.groups import Groups
-from vectors.memory import Work
+from vectors.memory import Memory, Similar, Work
+from vectors.relevance import Evidence, are_relevant, evidence, signals
 from vectors.view import Place
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vectors.candidates import Candidates
-    from vectors.memory import Memory
     from vectors.view import View
 
 _COHERENCE_DEPTH = 50
@@ -100,7 +100,8 @@ def search(  # noqa: PLR0913 - what is searched, for what, and how
         texts: any text at all.
         vectors: shape (len(texts), dim), L2-normalised; None searches by words alone.
         k: most results per text.
-        memories: for each text, how much similar work touched which files.
+        memories: for each text, how much similar work touched which files; where they are given,
+            a text that is about something else finds nothing (`vectors.relevance`).
         fusion: weights and floors.
 
     Returns:
@@ -108,8 +109,28 @@ def search(  # noqa: PLR0913 - what is searched, for what, and how
     """
     if k < 1 or not view.chunk_count or not texts:
         return [[] for _ in texts]
-    found = gather(view, texts, vectors, memories or [{}] * len(texts))
-    return fuse(found, len(texts), k, partial(_place, view, found), fusion)
+    found = gather(view, texts, vectors, memories or [Memory()] * len(texts))
+    ranked = fuse(found, len(texts), k, partial(_place, view, found), fusion)
+    if vectors is None or memories is None:  # words alone cannot tell
+        return ranked
+    fits = are_about(found, view.chunk_count, memories)
+    return [each if fit else [] for each, fit in zip(ranked, fits, strict=True)]
+
+
+def are_about(candidates: Candidates, size: int, memories: Sequence[Memory]) -> NDArray[np.bool_]:
+    """Whether texts are about a collection, by what was found for them; see `vectors.relevance`.
+
+    Args:
+        candidates: of all texts.
+        size: chunks in the collection.
+        memories: of each text.
+    """
+    files = evidence(
+        candidates.text, candidates.dense, candidates.coverage, texts=len(memories), size=size
+    )
+    recalled = np.array([memory.strength for memory in memories])
+    history = Evidence(recalled, np.array([memory.size for memory in memories]))
+    return are_relevant(signals(files, history))
 
 
 def similar_work(
@@ -118,11 +139,11 @@ def similar_work(
     vectors: NDArray[np.float32] | None,
     k: int,
     fusion: Fusion = DEFAULT,
-) -> list[tuple[list[Work], NDArray[np.float64]]]:
+) -> list[Similar]:
     """Find the pieces of past work most like each text; see `Collection.similar_work`."""
     if k < 1 or not view.chunk_count or not texts:
-        return [([], np.empty(0))] * len(texts)
-    found = gather(view, texts, vectors, [{}] * len(texts))
+        return [Similar([], np.empty(0), 0.0)] * len(texts)
+    found = gather(view, texts, vectors, [Memory()] * len(texts))
     rows, of, scores = best(found, k, fusion)
     keys = list(zip(found.segment[rows].tolist(), found.id[rows].tolist(), strict=True))
 
@@ -141,8 +162,12 @@ def similar_work(
         zip(distinct, view.lasting.work.get(distinct, read, lambda each: each.nbytes), strict=True)
     )
     ends = np.searchsorted(of, np.arange(len(texts) + 1)).tolist()
+    fits = evidence(
+        found.text, found.dense, found.coverage, texts=len(texts), size=view.chunk_count
+    )
     return [
-        ([work[key] for key in keys[begin:end]], scores[begin:end]) for begin, end in pairwise(ends)
+        Similar([work[key] for key in keys[begin:end]], scores[begin:end], strength)
+        for (begin, end), strength in zip(pairwise(ends), fits.strength.tolist(), strict=True)
     ]
 
 

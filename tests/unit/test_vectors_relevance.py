@@ -69,6 +69,13 @@ def test_a_better_fit_never_turns_a_text_away(
         assert relevant(files, size, history + more, work)
 
 
+def test_what_is_no_number_is_not_hidden() -> None:
+    wrong = np.array([np.nan, np.inf, 0.1], np.float32)
+    found = evidence(np.zeros(3, np.int64), wrong, np.zeros(3, np.float32), texts=1, size=10**6)
+    assert found.strength == pytest.approx(4.1 / 3)
+    assert are_relevant(signals(found, Evidence(np.zeros(1), 0))).all()
+
+
 def test_no_texts_no_answers() -> None:
     none = Evidence(np.empty(0), 5)
     assert are_relevant(signals(none, none)).shape == (0,)
