@@ -10,9 +10,12 @@ from indexer_trees import KEYS, git, source, write
 from contracts.messages import FileChange
 from indexer.watch import publish_changes
 from streams.connect import connect
+from tests.encoders import small_encoder
 from tests.system import running, spawn, terminate, wait_until
 from vectors.collection import Collection
-from vectors.log import current_versions
+from vectors.follow import Follower
+from vectors.log import OtherEncoder, current_versions
+from vectors.succession import log_embedder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,3 +85,43 @@ def test_an_indexer_killed_at_work_leaves_it_to_the_next(client: Redis, tmp_path
         wait_until(lambda: committed(client) == set(paths), LOADED, "the work done")
         wait_until(lambda: settled(client), LOADED, "everything acknowledged")
     assert not client.exists(KEYS.dead)
+
+
+def test_an_indexer_with_another_model_takes_over_once_it_has_embedded_everything(
+    client: Redis, tmp_path: Path
+) -> None:
+    root, store = tmp_path / "root", tmp_path / ".cortex" / "store"
+    for name in ("a", "b", "c"):
+        write(root, f"{name}.py", source(name))
+    options = {"CORTEX_ROOT": str(root), "SNAPSHOT_INTERVAL_S": "1"}
+    processes = [spawn("indexer", cwd=tmp_path, **options)]
+    with running(processes):
+        wait_until((store / "code" / "manifest.json").exists, LOADED, "a snapshot")
+        reader = Follower(client, Collection.open(store, "code"), store, KEYS.vectors("code"))
+        model = small_encoder(tmp_path)
+        options |= {"CORTEX_ENCODER": str(model), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+        processes.append(spawn("indexer", cwd=tmp_path, **options))
+
+        # Exporting the model takes it a while, in which the old one goes on.
+        write(root, "d.py", source("d"))
+        publish_changes(client, KEYS, [FileChange(op="put", path="d.py")])
+        wait_until(lambda: reader.poll() >= 0 and reader.collection.holds("d.py"), LOADED, "d.py")
+        assert not reader.stale
+
+        def taken_over() -> bool:
+            try:
+                reader.poll()
+            except OtherEncoder:
+                return True
+            return False
+
+        wait_until(taken_over, LOADED, "the new encoder's log")
+        assert reader.collection.files().keys() == {"a.py", "b.py", "c.py", "d.py"}
+        assert processes[0].wait(LOADED) != 0
+        new = Collection.open(store, "code")
+        assert new.dim == 32
+        assert new.embedder == log_embedder(client, KEYS.vectors("code"))
+        follower = Follower(client, new, store, KEYS.vectors("code"))
+        wait_until(lambda: follower.poll() >= 0 and new.holds("d.py"), LOADED, "all in the new one")
+        assert new.files().keys() == {"a.py", "b.py", "c.py", "d.py"}
+        assert terminate(processes[1], LOADED) == 0
