@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import time
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
@@ -12,7 +17,7 @@ from contracts.errors import TransientError
 from streams.lease import hold
 from telemetry.complaint import Complaint
 from vectors.log import trim
-from vectors.snapshot import current_token, write_snapshot
+from vectors.snapshot import current_token, write_frozen
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,11 +26,29 @@ if TYPE_CHECKING:
 
     from indexer.commit import Ledger
     from streams.keys import Keys
+    from vectors.collection import Collection
     from vectors.manifest import SnapshotInfo
+    from vectors.snapshot import Frozen
 
 log = structlog.get_logger(__name__)
 
 _RETRY_S = 10.0  # a failed attempt may have written everything but the last byte
+_AT_ONCE = 5_000  # chunks that are written before the next change is looked at: half a second
+_NICE = 10  # whoever answers or indexes goes first
+
+
+class _Draft(NamedTuple):
+    """What a snapshot is written from.
+
+    Attributes:
+        collection: takes the snapshot over.
+        frozen: what it held.
+        over: token of the snapshot in place before that.
+    """
+
+    collection: Collection
+    frozen: Frozen
+    over: int
 
 
 @dataclass
@@ -46,6 +69,7 @@ class Snapshots:
     interval_s: float = 300.0
     _looked: float = field(default_factory=time.monotonic)
     _retry_at: float = field(init=False, default=0.0)
+    _beside: Future[SnapshotInfo | None] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         about = {"collection": self.ledger.collection.name}
@@ -54,16 +78,23 @@ class Snapshots:
     def write_if_due(self) -> bool:
         """Write a snapshot if the delta is large or old and nobody else is at it.
 
-        What the disk refuses is tried again later; the previous snapshot stands.
+        That of a large collection takes minutes, in which changes go on: it is written on a thread
+        of its own, and a later call takes it over. What the disk refuses is tried again later; the
+        previous snapshot stands.
+
+        Returns:
+            Whether one was written and taken over.
         """
-        if not self._due():
-            return False
         try:
-            return self.write()
+            if self._beside is None and self._due():
+                return self._begin_or_write()
+            if self._beside is not None and self._beside.done():
+                done, self._beside = self._beside, None
+                return self._take_over(done.result())
         except TransientError as error:
             self._trouble.happened(error=str(error))
             self._retry_at = time.monotonic() + _RETRY_S
-            return False
+        return False
 
     def write(self) -> bool:
         """Write a snapshot now, unless another indexer is at it or the index is begun anew.
@@ -71,25 +102,56 @@ class Snapshots:
         Raises:
             TransientError: the disk or Redis failed; the previous snapshot stands.
         """
-        name = self.ledger.collection.name
-        over = current_token(self.store, name)
-        with hold(self.client, self.keys.snapshot_lease(name), floor=over) as token:
-            info = token and self._write(token, over)
-        self._looked = time.monotonic()
-        if not info:
-            return False
-        self._trouble.did_not_happen()
-        self.ledger.rebase()  # first: the log is cut only below what was found readable
-        cut = trim(self.client, self.keys.vectors(name), info.position)
-        log.info("snapshot", collection=name, chunks=info.chunks, seq=info.position.seq, cut=cut)
-        return True
+        draft = self._draft()
+        return self._take_over(draft and self._write(draft))
 
-    def _write(self, token: int, over: int) -> SnapshotInfo | None:
-        """Write one, but not of a part while everything is being committed anew."""
+    def _begin_or_write(self) -> bool:
+        if self.ledger.collection.chunk_count <= _AT_ONCE:
+            return self.write()
+        draft = self._draft()
+        if draft is None:
+            return self._take_over(None)
+        self._beside = Future()
+        work = partial(self._write_beside, draft, self._beside)
+        threading.Thread(target=work, name="snapshot", daemon=True).start()
+        return False
+
+    def _draft(self) -> _Draft | None:
+        """What is to be written; not a part while everything is being committed anew."""
+        over = current_token(self.store, self.ledger.collection.name)
         self.ledger.refresh()
         if self.ledger.started_over:
             return None
-        return write_snapshot(self.ledger.collection, self.store, token=token, over=over)
+        collection = self.ledger.collection
+        return _Draft(collection, collection.freeze(), over)
+
+    def _write(self, draft: _Draft) -> SnapshotInfo | None:
+        """Write it, find it readable, and only then cut the log below it."""
+        name = draft.collection.name
+        with hold(self.client, self.keys.snapshot_lease(name), floor=draft.over) as token:
+            if token is None:
+                return None
+            info = write_frozen(draft.frozen, self.store, token=token, over=draft.over)
+        draft.collection.reload_if_newer(self.store)
+        cut = trim(self.client, self.keys.vectors(name), info.position)
+        log.info("snapshot", collection=name, chunks=info.chunks, seq=info.position.seq, cut=cut)
+        return info
+
+    def _write_beside(self, draft: _Draft, done: Future[SnapshotInfo | None]) -> None:
+        with suppress(OSError):  # other systems than Linux know no priority of one thread
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        try:
+            done.set_result(self._write(draft))
+        except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
+            done.set_exception(error)
+
+    def _take_over(self, info: SnapshotInfo | None) -> bool:
+        self._looked = time.monotonic()
+        if info is None:
+            return False
+        self._trouble.did_not_happen()
+        self.ledger.rebase()
+        return True
 
     def _due(self) -> bool:
         now, size = time.monotonic(), self.ledger.collection.delta_size

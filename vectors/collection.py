@@ -48,6 +48,7 @@ class Collection:
         self._stamp: tuple[int, int] | None = None
         self._contents = Contents(base)
         self._writing = threading.Lock()
+        self._loading = threading.Lock()
 
     @classmethod
     def empty(
@@ -99,32 +100,36 @@ class Collection:
         return self._contents.view.chunk_count
 
     @property
+    def view(self) -> View:
+        """What a search sees now; it never changes, the next change publishes another one."""
+        return self._contents.view
+
+    @property
     def delta_size(self) -> int:
         """Chunks added or replaced since the base was written: what a new base would save."""
         return self._contents.delta_size
 
     def files(self) -> dict[str, FileState]:
         """The files that are there now."""
-        states = self._contents.states.copy()
-        return {path: state for path, state in states.items() if state.content_hash}
+        return {path: state for path, state in self.states().items() if state.content_hash}
 
     def holds(self, path: str) -> bool:
         """Whether a file is there."""
-        state = self._contents.states.get(path)
+        state = self._contents.state(path)
         return state is not None and bool(state.content_hash)
 
     def state(self, path: str) -> FileState | None:
         """What is known of a file: with an empty hash if it was removed, None if it never was."""
-        return self._contents.states.get(path)
+        return self._contents.state(path)
 
     def paths_under(self, prefixes: tuple[str, ...]) -> list[str]:
         """Files that are there and whose path begins with one of the prefixes; looks at all."""
-        states = self._contents.states.copy() if prefixes else {}
-        return [path for path in states if path.startswith(prefixes) and self.holds(path)]
+        paths = self._contents.paths() if prefixes else []
+        return [path for path in paths if path.startswith(prefixes) and self.holds(path)]
 
     def states(self) -> dict[str, FileState]:
         """Every file known, removed ones with an empty hash; a commit must exceed its version."""
-        return self._contents.states.copy()
+        return self._contents.states()
 
     def apply(self, delta: FileDelta) -> bool:
         """Take over the new state of a file; nothing happens unless its version is newer.
@@ -208,7 +213,7 @@ class Collection:
             raise FatalError(message)
         view = self._contents.view
         found = search(view, texts, vectors, k, memories)
-        return [[self._hit(view, place, score) for place, score in ranked] for ranked in found]
+        return [[_hit(self.name, view, *each) for each in ranked] for ranked in found]
 
     def similar_work(
         self, texts: Sequence[str], vectors: NDArray[np.float32] | None, k: int
@@ -228,14 +233,11 @@ class Collection:
     def freeze(self) -> Frozen:
         """The collection as it stands, to write a snapshot from while changes go on."""
         with self._writing:
-            return Frozen(
-                self.name,
-                self.dim,
-                self.embedder,
-                self._contents.view.segments,
-                self._contents.states.copy(),
-                self._position,
-            )
+            contents, position = self._contents, self._position
+            segments, changed = contents.view.segments, contents.changed.copy()
+        # Reading every file of a large base takes longer than changes should wait.
+        states = contents.base.base.states() | changed
+        return Frozen(self.name, self.dim, self.embedder, segments, states, position)
 
     def reload_if_newer(self, store: Path) -> bool:
         """Swap to a snapshot newer than the present base; changes newer than it are kept.
@@ -254,21 +256,21 @@ class Collection:
         stamp = manifest_stamp(store, self.name)
         if stamp is None or stamp == self._stamp:
             return False
-        info = read_manifest(store, self.name)
-        if info is None or info.snapshot == self._snapshot or self._follows_another(info):
-            self._stamp = stamp
-            return False
-        fresh = Contents(open_base(store, info, self.embedder))
-        with self._writing:
-            to, at = info.position, self._position
-            # At the same number of another entry, one of the two is no longer in the log.
-            if to == at or to.seq < at.seq:
-                for seq, entry in self._contents.latest.values():
-                    if seq >= to.seq:
-                        fresh.apply(entry, seq)
-                to = at
-            self._contents, self._position = fresh, to
-            self._snapshot, self._stamp = info.snapshot, stamp
+        with self._loading:
+            info = read_manifest(store, self.name)
+            followed = {"", info.position.log_id} if info else set()
+            if not info or info.snapshot == self._snapshot or self._position.log_id not in followed:
+                self._stamp = stamp
+                return False
+            fresh = Contents(open_base(store, info, self.embedder))
+            with self._writing:
+                to, at = info.position, self._position
+                # At the same number of another entry, one of the two is no longer in the log.
+                if to == at or to.seq < at.seq:
+                    fresh.carry_over(self._contents, to.seq)
+                    to = at
+                self._contents, self._position = fresh, to
+                self._snapshot, self._stamp = info.snapshot, stamp
         return True
 
     def start_again(self, store: Path, info: SnapshotInfo) -> None:
@@ -278,23 +280,22 @@ class Collection:
             TransientError: it is damaged; the present state stays.
             OtherEncoder: it was written with another encoder; the present state stays.
         """
-        fresh = Contents(open_base(store, info, self.embedder))
-        with self._writing:
-            self._contents, self._position = fresh, info.position
-            self._snapshot, self._stamp = info.snapshot, None
+        with self._loading:
+            fresh = Contents(open_base(store, info, self.embedder))
+            with self._writing:
+                self._contents, self._position = fresh, info.position
+                self._snapshot, self._stamp = info.snapshot, None
 
-    def _follows_another(self, info: SnapshotInfo) -> bool:
-        return self._position.log_id not in {"", info.position.log_id}
 
-    def _hit(self, view: View, place: Place, score: float) -> Hit:
-        chunk = view.segments[place.segment].chunks([place.id])[0]
-        return Hit(
-            collection=self.name,
-            path=place.path,
-            start_line=chunk.start_line,
-            end_line=chunk.end_line,
-            symbol=chunk.symbol,
-            kind=chunk.kind,
-            text=chunk.text,
-            score=score,
-        )
+def _hit(collection: str, view: View, place: Place, score: float) -> Hit:
+    (chunk,) = view.segments[place.segment].chunks([place.id])
+    return Hit(
+        collection=collection,
+        path=place.path,
+        start_line=chunk.start_line,
+        end_line=chunk.end_line,
+        symbol=chunk.symbol,
+        kind=chunk.kind,
+        text=chunk.text,
+        score=score,
+    )

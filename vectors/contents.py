@@ -19,49 +19,75 @@ _NOWHERE = range(0)
 
 
 class Contents:
-    """One base with one delta on top. One writer at a time; searches look at `view` only."""
+    """One base with one delta on top. One writer at a time; searches look at `view` only.
+
+    Attributes:
+        view: what a search sees.
+        changed: what is known of the files in the delta.
+        latest: what is in the delta with its place in the log, to be carried to a new base.
+    """
 
     def __init__(self, base: Base) -> None:
         self.base = LiveBase(base)
         self.delta = Delta(base.dim)
         self.live_delta = LiveDelta(self.delta, np.empty(0, np.bool_))
-        self.states = {path: file.state for path, file in base.files.items()}
         length = int(base.columns.length.sum(dtype=np.int64))
         self.view = View((self.base, self.live_delta), base.size, length)
         self.latest: dict[str, tuple[int, FileDelta]] = {}
         self._in_delta: dict[str, range] = {}
+        self.changed: dict[str, FileState] = {}
+        self._live_in_delta = 0
+
+    def state(self, path: str) -> FileState | None:
+        """What is known of a file: with an empty hash if it was removed, None if it never was."""
+        return self.changed.get(path) or self.base.base.state(path)
+
+    def states(self) -> dict[str, FileState]:
+        """What is known of every file; a copy."""
+        return self.base.base.states() | self.changed.copy()
+
+    def paths(self) -> list[str]:
+        """Every file known."""
+        return list(dict.fromkeys((*self.base.base.paths, *self.changed.copy())))
 
     @property
     def delta_size(self) -> int:
         """Chunks added to the delta plus chunks of the base replaced."""
-        return self.delta.size + int((~self.base.alive).sum())
+        return self.delta.size + self.base.replaced
 
     def apply(self, entry: FileDelta, seq: int) -> bool:
         """Replace a file if the entry is newer, and publish the view in which it is.
 
-        `latest` keeps what is in the delta with its place in the log, to be carried to a new base.
+        Raises:
+            FatalError: the vectors are not of this collection's width.
         """
         path = entry.path
-        known = self.states.get(path)
+        known = self.state(path)
         if known is not None and entry.version <= known.version:
             return False
         length = self.view.total_length
         gone = self._in_delta.get(path, _NOWHERE)
-        if path not in self._in_delta and path in self.base.base.files:
-            masked = self.base.base.files[path].chunks
+        added = self.delta.append(entry)
+        if masked := self.base.chunks_of(path):
             length -= _length(self.base, masked)
             self.base = self.base.without(masked)
-        added = self.delta.append(entry)
         alive = np.ones(self.delta.size, np.bool_)
         alive[: added.start] = self.live_delta.alive
         alive[gone.start : gone.stop] = False
         self.live_delta = LiveDelta(self.delta, alive)
         length += _length(self.live_delta, added) - _length(self.live_delta, gone)
         self._in_delta[path], self.latest[path] = added, (seq, entry)
-        self.states[path] = FileState(entry.version, entry.content_hash)
-        count = int(self.base.alive.sum()) + int(alive.sum())
+        self.changed[path] = FileState(entry.version, entry.content_hash)
+        self._live_in_delta += len(added) - len(gone)
+        count = len(self.base.alive) - self.base.replaced + self._live_in_delta
         self.view = View((self.base, self.live_delta), count, length, self.view.lasting)
         return True
+
+    def carry_over(self, other: Contents, seq: int) -> None:
+        """Apply what another one holds in its delta, from a place in the log on."""
+        for at, entry in other.latest.values():
+            if at >= seq:
+                self.apply(entry, at)
 
 
 def _length(segment: LiveBase | LiveDelta, chunks: range) -> int:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from contracts.errors import CortexError
 from vectors.log import Gap, OtherEncoder, check_gap, read
 from vectors.manifest import read_manifest
+from vectors.near import EXACT_UP_TO
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +45,7 @@ class Follower:
         self._log_key = log_key
         self._look_at = 0.0
         self._barred_until = 0.0
+        self._loading: threading.Thread | None = None
 
     def poll(self, block_ms: int = 0, count: int = 64) -> int:
         """Take over a newer snapshot if there is one, then apply new entries.
@@ -61,7 +65,7 @@ class Follower:
         """
         if time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + _LOOK_EVERY_S
-            self._load(self.collection.reload_if_newer)
+            self._look()
         try:
             applied = self._apply(block_ms, count)
         except Gap:
@@ -82,6 +86,15 @@ class Follower:
         if not entries:  # silence is no proof that nothing happened: the log may be lost
             check_gap(self._client, self._log_key, position)
         return len(entries)
+
+    def _look(self) -> None:
+        """Take over a newer snapshot; a large one beside, as verifying it takes a second."""
+        if self.collection.chunk_count <= EXACT_UP_TO:
+            self._load(self.collection.reload_if_newer)
+        elif self._loading is None or not self._loading.is_alive():
+            load = partial(self._load, self.collection.reload_if_newer)
+            self._loading = threading.Thread(target=load, name="reload", daemon=True)
+            self._loading.start()
 
     def _load(self, load: Callable[[Path], object]) -> None:
         """Take over a snapshot; whatever is wrong with it, the log can still be followed."""

@@ -12,8 +12,18 @@ from typing import TYPE_CHECKING, NamedTuple
 import faiss
 import numpy as np
 
-from vectors.base import COLUMNS, COLUMNS_FILE, INDEX_FILE, ROWS_FILE, connect_rows, new_index, pack
+from vectors.base import (
+    COLUMNS,
+    COLUMNS_FILE,
+    INDEX_FILE,
+    ROWS_FILE,
+    LiveBase,
+    connect_rows,
+    new_index,
+    pack,
+)
 from vectors.lexical import Posting
+from vectors.near import write_near
 
 if TYPE_CHECKING:
     import sqlite3
@@ -62,7 +72,7 @@ def write_base(
         live = np.flatnonzero(segment.alive)
         parts.append(_Part(segment, live, count))
         count += len(live)
-    _write_vectors(folder / INDEX_FILE, dim, parts)
+    _write_vectors(folder, dim, parts)
     columns, paths = _renumber_files(parts, count)
     _write_columns(folder / COLUMNS_FILE, columns)
     with closing(connect_rows(folder / ROWS_FILE)) as rows:
@@ -78,14 +88,16 @@ def _batches(part: _Part) -> Iterator[NDArray[np.int64]]:
         yield part.live[start : start + _BATCH]
 
 
-def _write_vectors(path: Path, dim: int, parts: Sequence[_Part]) -> None:
+def _write_vectors(folder: Path, dim: int, parts: Sequence[_Part]) -> None:
     index = new_index(dim)
     for part in parts:
         for ids in _batches(part):
             index.add(part.segment.vectors(ids))
     # FAISS's own file writer, like NumPy's, does not report a disk that fills up on closing.
-    with path.open("wb") as file:
+    with (folder / INDEX_FILE).open("wb") as file:
         faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))  # type: ignore[attr-defined] # missing in the stubs
+    bases = [part.segment.base for part in parts if isinstance(part.segment, LiveBase)]
+    write_near(folder, index, bases[0].near if bases else None)
 
 
 def _write_columns(path: Path, columns: NDArray[np.void]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import structlog
 
 from contracts.errors import TransientError
+from vectors import near
 from vectors.base import Base
 from vectors.log import refuse_other_encoder
 from vectors.manifest import fallbacks, manifest_stamp, problems, read_manifest
@@ -71,7 +72,8 @@ def open_base(store: Path, info: SnapshotInfo, embedder: str | None) -> Base:
     damage = problems(store, info)
     if damage:
         raise TransientError("; ".join(damage))
-    base = Base.open(store / info.collection / info.snapshot)
+    folder = store / info.collection / info.snapshot
+    base = Base.open(folder, with_near=near.INDEX_FILE in info.checksums)
     if (base.dim, base.size) != (info.dim, info.chunks):
         message = f"{info.collection}: {base.size} x {base.dim} does not match the manifest"
         raise TransientError(message)

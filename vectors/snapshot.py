@@ -66,7 +66,13 @@ def write_snapshot(
     Raises:
         TransientError: another writer was here, or the disk failed; the store is as it was.
     """
-    frozen = collection.freeze()
+    return write_frozen(collection.freeze(), store, token=token, over=over)
+
+
+def write_frozen(
+    frozen: Frozen, store: Path, *, token: int, over: int | None = None
+) -> SnapshotInfo:
+    """Write what a collection held at a moment; see `write_snapshot`."""
     try:
         over = current_token(store, frozen.name) if over is None else over
         return _write(store / frozen.name, frozen, token, over)

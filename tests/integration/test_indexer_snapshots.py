@@ -16,7 +16,7 @@ from vectors.collection import Collection
 from vectors.follow import Follower
 from vectors.log import Gap, bounds, trim
 from vectors.manifest import read_manifest
-from vectors.snapshot import write_snapshot
+from vectors.snapshot import write_frozen
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from contracts.messages import FileChange
     from indexer.apply import Indexer
+    from vectors.snapshot import Frozen
 
 LEASE = KEYS.snapshot_lease("code")
 LOG = KEYS.vectors("code")
@@ -82,15 +83,15 @@ def test_a_writer_that_slept_through_its_lease_is_refused(
     slow, quick = (open_indexer(redis_client, root, store) for _ in range(2))
     list(slow.apply(put("a.py")))
 
-    def asleep(collection: Collection, where: Path, *, token: int, over: int) -> None:
+    def asleep(frozen: Frozen, where: Path, *, token: int, over: int) -> None:
         """Wake up after the lease is over and somebody else wrote."""
         redis_client.delete(LEASE)
-        monkeypatch.setattr(writing, "write_snapshot", write_snapshot)
+        monkeypatch.setattr(writing, "write_frozen", write_frozen)
         list(quick.apply(put("a.py")))
         assert Snapshots(redis_client, KEYS, quick.ledger, store).write()
-        write_snapshot(collection, where, token=token, over=over)
+        write_frozen(frozen, where, token=token, over=over)
 
-    monkeypatch.setattr(writing, "write_snapshot", asleep)
+    monkeypatch.setattr(writing, "write_frozen", asleep)
     with pytest.raises(TransientError, match="is over"):
         Snapshots(redis_client, KEYS, slow.ledger, store).write()
     info = read_manifest(store, "code")
@@ -126,7 +127,7 @@ def test_a_failed_snapshot_is_said_once_put_off_and_made_up_for(
         attempts += 1
         raise TransientError("cannot write a snapshot: No space left on device")
 
-    monkeypatch.setattr(writing, "write_snapshot", full)
+    monkeypatch.setattr(writing, "write_frozen", full)
     for name in ("a.py", "b.py", "c.py"):
         write(root, name)
         list(indexer.apply(put(name)))
@@ -155,15 +156,15 @@ def test_a_writer_that_slept_through_the_loss_of_everything_is_refused(
     list(slow.apply(put("a.py")))
     redis_client.set(f"{LEASE}:token", 1000)
 
-    def asleep(collection: Collection, where: Path, *, token: int, over: int) -> None:
+    def asleep(frozen: Frozen, where: Path, *, token: int, over: int) -> None:
         redis_client.flushall()
-        monkeypatch.setattr(writing, "write_snapshot", write_snapshot)
+        monkeypatch.setattr(writing, "write_frozen", write_frozen)
         quick.ledger.refresh()
         bring_up_to_date(quick)
         assert Snapshots(redis_client, KEYS, quick.ledger, store).write()
-        write_snapshot(collection, where, token=token, over=over)
+        write_frozen(frozen, where, token=token, over=over)
 
-    monkeypatch.setattr(writing, "write_snapshot", asleep)
+    monkeypatch.setattr(writing, "write_frozen", asleep)
     with pytest.raises(TransientError, match="is over"):
         Snapshots(redis_client, KEYS, slow.ledger, store).write()
     info, last = read_manifest(store, "code"), bounds(redis_client, LOG)
