@@ -51,13 +51,15 @@ def evaluate_retrieval(  # noqa: PLR0913 - the options of a command
     log_to_stderr()
     settings = read_settings()
     cache = Path(settings.data_dir, "embeddings.sqlite")
-    encoder = CachedEncoder(open_encoder(settings.encoder), cache)
+    encoder = CachedEncoder(open_encoder(settings.encoder, side="passage"), cache)
+    asking = CachedEncoder(open_encoder(settings.encoder), cache)
     lines = foreign.read_text(errors="replace").splitlines() if foreign else []
     questions = [line.strip() for line in lines if line.strip()]
     with progress_bar("evaluating") as show:
         report = evaluate(
             repo,
             encoder,
+            asking=asking,
             count=commits,
             live=live,
             memory=memory,

@@ -78,6 +78,7 @@ def evaluate(  # noqa: PLR0913 - what is measured, and how
     repo: Path,
     encoder: Encoder,
     *,
+    asking: Encoder | None = None,
     count: int = 300,
     live: bool = False,
     memory: bool = True,
@@ -88,7 +89,9 @@ def evaluate(  # noqa: PLR0913 - what is measured, and how
 
     Args:
         repo: a git repository, bare or not; it is only read.
-        encoder: embeds chunks, history and questions.
+        encoder: embeds chunks and history.
+        asking: embeds questions, where the model tells them from what may be found; None is the
+            same encoder.
         count: how many commits to ask for.
         live: learn from every answer before the next question, as finished tasks teach.
         memory: whether past work is remembered at all.
@@ -99,6 +102,7 @@ def evaluate(  # noqa: PLR0913 - what is measured, and how
         FatalError: it is no repository, its history is too short, or something would leak.
         TransientError: encoder or disk failed.
     """
+    asking = asking or encoder
     past = cut(repo, count)
     learned = past.history() if memory else []
     refuse_leaks(past, learned)
@@ -116,11 +120,11 @@ def evaluate(  # noqa: PLR0913 - what is measured, and how
         asked = len(past.questions) + len(foreign)
         answers, empty = [], []
         for number, text in enumerate(foreign, 1):
-            found = retrieve(code, history, [text], encoder.encode([text]), _CONTEXT)[0]
+            found = retrieve(code, history, [text], asking.encode([text]), _CONTEXT)[0]
             empty.append(float(not found))
             progress(number, asked)
         for number, question in enumerate(past.questions, len(foreign) + 1):
-            answers.append(_answer(code, history, encoder, question))
+            answers.append(_answer(code, history, asking, question))
             if live:
                 history.apply(deltas([question.commit], encoder)[0])
             progress(number, asked)
