@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING
 
+import structlog
 from msgspec import Struct
 
 from contracts.errors import TransientError
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 
     from vectors.types import Chunk, Encoder
 
+log = structlog.get_logger(__name__)
+
 ENCODED_AT_ONCE = 64
+_SAY_EVERY_S = 10.0
 
 
 class Progress(Struct, frozen=True):
@@ -41,6 +45,23 @@ class Progress(Struct, frozen=True):
     def seconds_left(self) -> float | None:
         """As long as the texts that are left take at the mean rate; None before there is one."""
         return self.seconds / self.texts * (self.total - self.texts) if self.texts else None
+
+
+def announcing(
+    what: str, also: Callable[[Progress], None] = lambda _: None
+) -> Callable[[Progress], None]:
+    """What to tell progress to, so that it is logged now and then; `also` is told each time."""
+    say_at = time.monotonic() + _SAY_EVERY_S
+
+    def progress(now: Progress) -> None:
+        nonlocal say_at
+        also(now)
+        if time.monotonic() >= say_at:
+            say_at = time.monotonic() + _SAY_EVERY_S
+            left = None if now.seconds_left is None else round(now.seconds_left)
+            log.info(what, texts=now.texts, total=now.total, seconds_left=left)
+
+    return progress
 
 
 def encode_all(

@@ -17,6 +17,7 @@ import structlog
 
 from contracts.errors import FatalError
 from indexer.build import CutFile, collect, embed_files
+from indexer.encoding import announcing
 from streams.lease import hold
 from vectors.memory import HISTORY
 from vectors.snapshot import current_token, write_snapshot
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from indexer.encoding import Progress
     from indexer.scan import Rules
     from streams.keys import Keys
     from vectors.collection import Collection
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _LOOK_EVERY_S = 1.0
-_SAY_EVERY_S = 10.0
 
 
 def take_over(  # noqa: PLR0913 - of what, where, and by whom
@@ -59,13 +58,15 @@ def take_over(  # noqa: PLR0913 - of what, where, and by whom
     """
 
     def files_of(name: str, root: Path) -> Collection:
-        progress = announcing(name, beat)
+        progress = announcing(f"embedding {name}", lambda _: beat())
         return collect(root, encoder, name=name, rules=rules, progress=progress)[0]
 
     def memories_of(name: str) -> Collection:
         known = last_committed(client, keys.vectors(name), store, name)
         files = [CutFile(path, *of) for path, of in known.items()]
-        return embed_files(name, files, encoder, progress=announcing(name, beat))
+        return embed_files(
+            name, files, encoder, progress=announcing(f"embedding {name}", lambda _: beat())
+        )
 
     def wait() -> None:
         beat()
@@ -150,24 +151,3 @@ class Takeover:
                 write_snapshot(made, self.store, token=token, over=over)
             succeed(self.client, log_key=log_key, versions_key=versions_key, embedder=self.embedder)
             return True
-
-
-def announcing(name: str, beat: Callable[[], None]) -> Callable[[Progress], None]:
-    """What to tell progress to: it is logged now and then, and `beat` called every time."""
-    said_at = time.monotonic()
-
-    def progress(now: Progress) -> None:
-        nonlocal said_at
-        beat()
-        if time.monotonic() - said_at >= _SAY_EVERY_S:
-            said_at = time.monotonic()
-            left = now.seconds_left
-            log.info(
-                "embedding_anew",
-                collection=name,
-                texts=now.texts,
-                of=now.total,
-                seconds_left=None if left is None else round(left),
-            )
-
-    return progress

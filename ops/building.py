@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,6 +12,7 @@ from redis.cluster import RedisCluster
 from contracts.errors import FatalError
 from contracts.settings import load
 from indexer.build import build_store
+from indexer.encoding import announcing
 from indexer.jobs import START_WORKER, RemoteEncoder
 from indexer.remembering import build_history
 from indexer.settings import Settings
@@ -20,10 +22,11 @@ from vectors.embedding_cache import CachedEncoder
 from vectors.encoder import open_encoder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from indexer.build import BuildReport
+    from indexer.encoding import Progress
     from vectors.types import Encoder
 
 
@@ -68,7 +71,7 @@ def build(
     settings = indexer_settings()
     with _encoder(settings, spread) as (bare, parallel):
         encoder = CachedEncoder(bare, settings.embedding_cache)
-        with progress_bar("indexing") as show:
+        with _progress("indexing") as progress:
             report = build_store(
                 source,
                 output,
@@ -76,18 +79,24 @@ def build(
                 chunk_size=chunk_size or settings.chunk_chars,
                 rules=settings.rules,
                 parallel=parallel,
-                progress=lambda at: show(at.texts, at.total),
+                progress=progress,
             )
-        with progress_bar("remembering") as show:
+        with _progress("remembering") as progress:
             build_history(
-                source,
-                output,
-                report.collection,
-                encoder,
-                parallel=parallel,
-                progress=lambda at: show(at.texts, at.total),
+                source, output, report.collection, encoder, parallel=parallel, progress=progress
             )
     return report
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[Progress], None]]:
+    """Show progress as a bar where a person is watching, else as lines of the log."""
+    with progress_bar(what) as show:
+
+        def shown(now: Progress) -> None:
+            show(now.texts, now.total)
+
+        yield shown if sys.stderr.isatty() else announcing(what, shown)
 
 
 @contextmanager

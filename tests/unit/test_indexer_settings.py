@@ -6,7 +6,6 @@ import pytest
 
 from contracts.errors import FatalError
 from contracts.settings import load, redacted
-from indexer.encoding import Progress
 from indexer.settings import Settings
 
 
@@ -46,9 +45,3 @@ def test_paths_default_into_the_data_directory() -> None:
 
     assert settings.store == Path("data/store")
     assert load(Settings, {"VECTORSTORE_PATH": "elsewhere"}).store == Path("elsewhere")
-
-
-def test_progress_tells_rate_and_time_left() -> None:
-    assert Progress(0, 10, 0.0).seconds_left is None
-    third = Progress(200, 600, 4.0)
-    assert (third.texts_per_second, third.seconds_left) == (50.0, 8.0)
