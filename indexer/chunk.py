@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from itertools import accumulate, chain, takewhile, zip_longest
 from typing import TYPE_CHECKING
 
-from indexer.languages import Language, kind_of, language_of, parser
+from msgspec.structs import replace
+
+from indexer.issues import ISSUE, issues_in
+from indexer.languages import MARKDOWN, Language, kind_of, language_of, parser
 from vectors.types import Chunk
 
 if TYPE_CHECKING:
@@ -20,7 +23,9 @@ if TYPE_CHECKING:
 
     from tree_sitter import Node
 
-CHUNKER_VERSION = "2"
+    from indexer.issues import Issue
+
+CHUNKER_VERSION = "3"
 """Enters every content hash: change it whenever the same text would be cut differently."""
 
 DEFAULT_MAX_CHARS = 800
@@ -46,15 +51,39 @@ def chunk_file(path: str, text: str, *, max_chars: int = DEFAULT_MAX_CHARS) -> l
     r"""Cut one file into chunks, in order; every line that is not blank is in one of them.
 
     Args:
-        path: tells the language by its suffix; not otherwise used.
+        path: tells the language by its suffix; not otherwise used. A `.jsonl` of nothing but issues
+            (`indexer.issues`) is cut issue by issue.
         text: the file, lines separated by `\n`.
         max_chars: what a chunk aims to stay within. Only a closing bracket may exceed it.
 
     Returns:
         The chunks. A single line longer than `max_chars` gives several with the same line number.
     """
+    issues = issues_in(path, text)
+    if issues is not None:
+        return [chunk for line, issue in issues for chunk in cut_issue(issue, max_chars, line)]
     language = language_of(path, text)
     return _Cutter(text, language, max_chars).chunks(kind_of(path, language))
+
+
+def cut_issue(
+    issue: Issue, max_chars: int = DEFAULT_MAX_CHARS, line: int | None = None
+) -> list[Chunk]:
+    """Cut an issue as Markdown is cut; each part carries the title, so that it is found by it.
+
+    Args:
+        issue: the issue.
+        max_chars: as of `chunk_file`.
+        line: where it stands in a file of issues; None counts the lines of its own text.
+    """
+    cut = _Cutter(issue.text, MARKDOWN, max_chars).chunks(ISSUE)
+    symbol = issue.title[:_MAX_SYMBOL] or None
+    return [
+        replace(
+            each, symbol=symbol, start_line=line or each.start_line, end_line=line or each.end_line
+        )
+        for each in cut
+    ]
 
 
 class _Cutter:

@@ -52,6 +52,37 @@ def build(  # noqa: PLR0913 - options of a command
 
 
 @app.command()
+def issues(
+    *,
+    file: Annotated[
+        str,
+        typer.Option(
+            metavar="JSONL",
+            help='One {"id", "title", "body", "state"?, "labels"?, "url"?} a line, or as GitHub '
+            "exports them; - is stdin.",
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="The store to write.")],
+    collection: Annotated[str, typer.Option(help="Name of the collection.")] = "issues",
+    as_json: AsJson = False,
+) -> None:
+    """Index the issues of a tracker as a collection of their own. Needs no Redis."""
+    from ops.issues import build as build_issues
+    from ops.logs import log_to_stderr
+    from ops.output import print_json, print_line
+
+    log_to_stderr()
+    report = build_issues(file, output, collection)
+    if as_json:
+        print_json(report)
+    else:
+        print_line(
+            f"{report.files} issues, {report.chunks} chunks in {report.seconds:.1f} s: "
+            f"{output / report.collection}"
+        )
+
+
+@app.command()
 def reconcile(
     *,
     source: Source,
