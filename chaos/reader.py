@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 from chaos.faulty import WordEncoder
 from chaos.trees import contents
 from contracts.errors import CortexError
+from router.masters import Master
 from vectors.collection import Collection
 from vectors.follow import Follower
 from worker.context import IndexRetriever
@@ -37,9 +38,9 @@ class Reader:
             collection = Collection.empty("code", encoder.dim, encoder.identity)
         self._live = LiveCollection(collection, Follower(client, collection, store, log_key))
         self._embedder = Embedder(lambda: encoder)
-        wanted: dict[str, tuple[str, ...]] = {_MASTER: ("code",)}
+        masters = {_MASTER: Master(name=_MASTER, description="takes all")}
         guard = Guard("index", list)
-        self._retriever = IndexRetriever({"code": self._live}, wanted, {}, 5, 100, guard)
+        self._retriever = IndexRetriever({"code": self._live}, masters, {}, 5, 100, guard)
 
     def __enter__(self) -> Self:
         return self

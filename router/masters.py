@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from contracts.errors import FatalError
+from router.preferences import Preference, Source
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*\Z", max_length=64)]
 Sink = Literal["stream", "rq"]
@@ -22,14 +23,24 @@ class Master(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         description: its field, in a sentence or two; what a model or a person routes by.
         examples: tasks that are plainly its own.
         sinks: where its decisions end up; `stream` always, `rq` if a relay feeds an RQ queue.
-        collections: the collections its context is searched in.
+        collections: the collections its context is searched in, by name or with a weight; see
+            `sources`. One that is not there is empty.
+        prefer: which files of them it would rather see.
     """
 
     name: Name
     description: Annotated[str, Meta(min_length=1)]
     examples: tuple[str, ...] = ()
     sinks: tuple[Sink, ...] = ("stream",)
-    collections: Annotated[tuple[str, ...], Meta(min_length=1)] = ("code",)
+    collections: Annotated[tuple[str | Source, ...], Meta(min_length=1)] = ("code",)
+    prefer: tuple[Preference, ...] = ()
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The collections with their weights, in the order of the file."""
+        return tuple(
+            Source(name=each) if isinstance(each, str) else each for each in self.collections
+        )
 
 
 class _File(Struct, frozen=True, forbid_unknown_fields=True):

@@ -33,10 +33,12 @@ class Memory(dict[str, float]):
     Attributes:
         strength: how well the text fits past work at all, see `vectors.relevance.Evidence`.
         size: pieces of past work that there are.
+        unit: what 1 stands for, to compare with what other histories remember.
     """
 
     strength: float = 0.0
     size: int = 0
+    unit: float = 1.0
 
     def fit(self, other: Memory) -> None:
         """Take over how well the text fits another history, if that is better."""
@@ -166,7 +168,9 @@ def _files_of(
             weights[path] += weight
     ordered = sorted(weights.items(), key=lambda item: (-item[1], item[0]))
     kept = list(islice((item for item in ordered if holds(item[0])), _FILES))
-    return Memory((path, weight / kept[0][1]) for path, weight in kept)
+    memory = Memory((path, weight / kept[0][1]) for path, weight in kept)
+    memory.unit = kept[0][1] if kept else 0.0
+    return memory
 
 
 def _day(path: str) -> int:

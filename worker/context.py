@@ -12,21 +12,19 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-import structlog
 from msgspec import UNSET
 
 from contracts.errors import TransientError
 from contracts.messages import ContextItem
 from telemetry.complaint import Complaint
-from vectors.collection import Collection
-from vectors.currency import read_age
-from vectors.follow import Follower
-from vectors.log import OtherEncoder
-from vectors.memory import HISTORY, retrieve
+from vectors.graph import Graph
+from vectors.joint import Joint
+from vectors.memory import HISTORY
 from worker.embedding import slices
-from worker.following import LiveCollection
 from worker.guard import PATIENCE, Guard
 from worker.handle import Context
+from worker.ranking import DEPTH, prefer
+from worker.shelf import Shelf
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,15 +32,13 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from contracts.messages import ContextStatus
-    from router.masters import Masters
+    from router.masters import Master, Masters
     from streams.keys import Keys
+    from vectors.collection import Collection
     from vectors.types import Encoder, Hit
     from worker.embedding import Embeddings
+    from worker.following import LiveCollection
     from worker.settings import Settings
-
-log = structlog.get_logger()
-
-_CATCH_UP_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +46,7 @@ class IndexRetriever:
     """Retrieves from the collections of the master a task goes to.
 
     Attributes:
-        wanted: collections by master.
+        masters: whose context is retrieved, by name.
         histories: what remembers for a collection, by its name.
         chunks: places per task at most.
         chars: characters of text per place at most.
@@ -58,11 +54,14 @@ class IndexRetriever:
     """
 
     live: dict[str, LiveCollection]
-    wanted: dict[str, tuple[str, ...]]
+    masters: dict[str, Master]
     histories: dict[str, LiveCollection]
     chunks: int
     chars: int
     searching: Guard
+    shelf: Shelf | None = None
+    _joint: Joint = field(default_factory=Joint)
+    _graphs: dict[str, Graph] = field(default_factory=dict)
     _unsound: Complaint = field(
         default_factory=lambda: Complaint("searching by words alone", "searching by vectors again")
     )
@@ -88,38 +87,57 @@ class IndexRetriever:
     def close(self) -> None:
         """End every thread behind this as soon as it is free."""
         self.searching.close()
+        if self.shelf is not None:
+            self.shelf.close()
         for each in (*self.live.values(), *self.histories.values()):
             each.stop()
 
     def _nothing(self, master: str) -> Context:
-        searched = [self.live[name] for name in self.wanted[master]]
-        return Context([], "unavailable", None, _age_ms(searched))
+        return Context([], "unavailable", None, _age_ms(self._searched(master)))
+
+    def _searched(self, master: str) -> list[LiveCollection]:
+        """The collections of a master that hold anything; all of them if none does."""
+        wanted = [self.live[source.name] for source in self.masters[master].sources]
+        return [each for each in wanted if each.collection.chunk_count] or wanted
 
     def _retrieve(
         self, texts: Sequence[str], embeddings: Embeddings | None, masters: Sequence[str]
     ) -> list[Context]:
+        """Search texts together whose masters have the same collections."""
         groups: dict[tuple[str, ...], list[int]] = {}
+        searched = {master: self._searched(master) for master in set(masters)}
         for row, master in enumerate(masters):
-            groups.setdefault(self.wanted[master], []).append(row)
+            names = tuple(each.collection.name for each in searched[master])
+            groups.setdefault(names, []).append(row)
         found: dict[int, Context] = {}
-        for names, rows in groups.items():
-            part = [texts[row] for row in rows]
+        for rows in groups.values():
             vectors = None if embeddings is None else embeddings[rows]
-            found.update(zip(rows, self._search(names, part, vectors), strict=True))
+            contexts = self._search(
+                searched[masters[rows[0]]],
+                [texts[row] for row in rows],
+                vectors,
+                [self.masters[masters[row]] for row in rows],
+            )
+            found.update(zip(rows, contexts, strict=True))
         return [found[row] for row in range(len(texts))]
 
     def _search(
-        self, names: tuple[str, ...], texts: Sequence[str], vectors: Embeddings | None
+        self,
+        searched: Sequence[LiveCollection],
+        texts: Sequence[str],
+        vectors: Embeddings | None,
+        masters: Sequence[Master],
     ) -> list[Context]:
-        searched = [self.live[name] for name in names]
         generation = ",".join(each.collection.generation for each in searched)
         age = _age_ms(searched)
         if not any(each.collection.chunk_count for each in searched):
             return [Context([], "unavailable", generation, age)] * len(texts)
         stale = any(each.stale for each in searched)
         found, by_vectors = self._hits(searched, texts, vectors)
+        limited = stale or not by_vectors
         return [
-            self._context(hits, generation, age, limited=stale or not by_vectors) for hits in found
+            self._context(prefer(hits, master, self.chunks), generation, age, limited=limited)
+            for hits, master in zip(found, masters, strict=True)
         ]
 
     def _hits(
@@ -140,28 +158,22 @@ class IndexRetriever:
     def _ranked(
         self, searched: Sequence[LiveCollection], texts: Sequence[str], vectors: Embeddings | None
     ) -> list[list[Hit]]:
-        per_collection = [
-            retrieve(each.collection, self._history(each), texts, vectors, self.chunks)
-            for each in searched
-        ]
-        return [
-            [hit for hits in of_text for hit in hits]
-            for of_text in zip(*per_collection, strict=True)
-        ]
+        sources = tuple((each.collection, self._history(each.collection.name)) for each in searched)
+        return self._joint.search(sources, texts, vectors, DEPTH * self.chunks)
 
-    def _history(self, live: LiveCollection) -> Collection | None:
-        history = self.histories.get(live.collection.name)
+    def _history(self, name: str) -> Collection | None:
+        history = self.histories.get(name)
         return None if history is None else history.collection
 
     def _context(
-        self, hits: list[Hit], generation: str, age_ms: int | None, *, limited: bool
+        self, best: list[Hit], generation: str, age_ms: int | None, *, limited: bool
     ) -> Context:
-        best = sorted(hits, key=lambda hit: -hit.score)[: self.chunks]
         items = [self._item(hit) for hit in best]
         status: ContextStatus = "limited" if limited else "ok" if items else "empty"
         return Context(items, status, generation, age_ms)
 
     def _item(self, hit: Hit) -> ContextItem:
+        related = self._graph(hit.collection).around(hit.path).related()
         return ContextItem(
             collection=hit.collection,
             path=hit.path,
@@ -171,7 +183,15 @@ class IndexRetriever:
             score=hit.score,
             symbol=UNSET if hit.symbol is None else hit.symbol,
             text=hit.text[: self.chars],
+            related=related or UNSET,
         )
+
+    def _graph(self, name: str) -> Graph:
+        graph = self._graphs.get(name)
+        if graph is None:
+            graph = Graph(self.live[name].collection, self._history(name))
+            self._graphs[name] = graph
+        return graph
 
 
 def open_retriever(  # noqa: PLR0913 - what is opened, for whom, and how
@@ -196,43 +216,20 @@ def open_retriever(  # noqa: PLR0913 - what is opened, for whom, and how
     Raises:
         FatalError: a snapshot cannot be used at all.
     """
-
-    def opened(name: str) -> LiveCollection:
-        each = _follow(_open(settings, name, encoder), settings, keys, client)
-        each.catch_up(_CATCH_UP_SECONDS)
-        each.start()
-        return each
-
-    names = dict.fromkeys(name for master in masters.all for name in master.collections)
-    live = {name: opened(name) for name in names}
+    names = dict.fromkeys(source.name for each in masters.all for source in each.sources)
+    remembering = [name + HISTORY for name in names if not name.endswith(HISTORY)]
+    shelf = Shelf(settings, encoder, keys, client)
+    opened = shelf.open([*names, *remembering])
+    live = {name: opened[name] for name in names}
     return IndexRetriever(
         live,
-        {master.name: master.collections for master in masters.all},
-        {name: opened(name + HISTORY) for name in names if not name.endswith(HISTORY)},
+        {master.name: master for master in masters.all},
+        {name.removesuffix(HISTORY): opened[name] for name in remembering},
         settings.context_chunks,
         settings.context_chars,
         Guard("index", lambda: _search_all(live), patience_s),
+        shelf,
     )
-
-
-def _follow(
-    collection: Collection, settings: Settings, keys: Keys | None, client: Redis | None
-) -> LiveCollection:
-    if keys is None or client is None:
-        return LiveCollection(collection)
-    log_key = keys.vectors(collection.name)
-    follower = Follower(client, collection, settings.store, log_key)
-    return LiveCollection(
-        collection, follower, lambda: read_age(client, log_key), settings.index_age_s
-    )
-
-
-def _open(settings: Settings, name: str, encoder: Encoder) -> Collection:
-    try:
-        return Collection.open(settings.store, name, embedder=encoder.identity)
-    except (TransientError, OtherEncoder) as error:
-        log.warning("starting from an empty collection", collection=name, reason=str(error))
-        return Collection.empty(name, encoder.dim, encoder.identity)
 
 
 def _search_all(live: Mapping[str, LiveCollection]) -> None:

@@ -41,7 +41,7 @@ def test_search_prints_the_contracted_shape(store: Path) -> None:
     for hit in found["results"]:
         assert set(hit) == {
             *("collection", "path", "start_line", "end_line"),
-            *("symbol", "kind", "text", "score"),
+            *("symbol", "kind", "text", "score", "related"),
         }
     scores = [hit["score"] for hit in found["results"]]
     assert scores == sorted(scores, reverse=True)

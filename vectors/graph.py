@@ -1,0 +1,225 @@
+"""What stands around a file: what it imports, what imports it, its tests, what changes with it.
+
+Nothing is written beside the index for this. Files are looked up by name, importers by the words of
+their first lines, and an answer is remembered until the collection changes; of the base, which does
+not change, what was read stays remembered.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import chain, islice, zip_longest
+from typing import TYPE_CHECKING
+
+import numpy as np
+from msgspec import Struct
+
+from vectors.imports import (
+    are_paired,
+    bare_name,
+    closeness,
+    may_import,
+    names_of,
+    references,
+)
+from vectors.lexical import terms
+from vectors.touched import Touched
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from vectors.collection import Collection
+    from vectors.imports import Reference
+    from vectors.segment import Segment
+    from vectors.view import View
+
+RELATED = 6
+"""Paths that a hit is given."""
+
+_SHOWN = 10  # neighbours of one kind
+_HEAD_LINES = 100  # imports stand in the first lines of a file
+_CANDIDATES = 400  # files whose first lines are read for who imports one
+_SMALL = 1_000  # files of a segment that are all looked at where a name is no word
+_REMEMBERED = 50_000  # files whose imports are remembered, 500 bytes each
+
+
+class Neighbourhood(Struct, frozen=True):
+    """Paths around a file by kind, each of them best first.
+
+    Attributes:
+        imports: what it names in import statements.
+        imported_by: what names it.
+        tests: its tests; of a test, what it tests.
+        changed_with: what past work touched together with it.
+    """
+
+    imports: tuple[str, ...] = ()
+    imported_by: tuple[str, ...] = ()
+    tests: tuple[str, ...] = ()
+    changed_with: tuple[str, ...] = ()
+
+    def related(self, most: int = RELATED) -> list[str]:
+        """The best of every kind in turn, each path once; what changed together comes first."""
+        kinds = (self.changed_with, self.tests, self.imports, self.imported_by)
+        turns = chain.from_iterable(zip_longest(*kinds))
+        return list(islice(dict.fromkeys(filter(None, turns)), most))
+
+
+class Graph:
+    """The graph of one collection. Not for several threads at once."""
+
+    def __init__(self, collection: Collection, history: Collection | None) -> None:
+        """Read nothing yet.
+
+        Args:
+            collection: whose files are looked at.
+            history: what remembers for it.
+        """
+        self._collection = collection
+        self._history = history
+        self._touched = Touched()
+        self._names: list[_Names] = []
+        self._seen: tuple[View, View | None] | None = None
+        self._lasting: object = None
+        self._known: dict[str, Neighbourhood] = {}
+        self._references: dict[str, tuple[Reference, ...]] = {}
+
+    def around(self, path: str) -> Neighbourhood:
+        """What stands around a file as the collection is now."""
+        self._follow()
+        known = self._known.get(path)
+        if known is None:
+            known = self._known[path] = self._look(path)
+        return known
+
+    def _follow(self) -> None:
+        now = self._collection.view, self._history.view if self._history else None
+        if self._seen is not None and self._seen[0] is now[0] and self._seen[1] is now[1]:
+            return
+        self._seen, self._known = now, {}
+        view, past = now
+        if view.lasting is not self._lasting:
+            self._lasting = view.lasting
+            self._names, self._references = [_Names() for _ in view.segments], {}
+        if len(self._references) > _REMEMBERED:
+            self._references = {}
+        for names, segment in zip(self._names, view.segments, strict=True):
+            names.follow(segment)
+        if past is not None:
+            self._touched.follow(past)
+
+    def _look(self, path: str) -> Neighbourhood:
+        together = self._touched.with_path(path)
+
+        def ordered(paths: Iterable[str]) -> tuple[str, ...]:
+            best = sorted(
+                set(paths) - {path},
+                key=lambda each: (-together.get(each, 0), -closeness(path, each), each),
+            )
+            return tuple(best[:_SHOWN])
+
+        return Neighbourhood(
+            imports=ordered(self._imports(path)),
+            imported_by=ordered(self._imported_by(path)),
+            tests=ordered(each for each in self._named(bare_name(path)) if are_paired(path, each)),
+            changed_with=ordered(filter(self._collection.holds, together)),
+        )
+
+    def _imports(self, path: str) -> Iterator[str]:
+        """The file that each reference means; of several the closest."""
+        for segment in self._view.segments:
+            for reference in self._references_of(segment, path):
+                meant = [
+                    each
+                    for each in self._named(reference.parts[-1].lower())
+                    if may_import(path, each) and reference.means(each)
+                ]
+                if meant:
+                    yield min(meant, key=lambda each: (-closeness(path, each), each))
+
+    def _imported_by(self, path: str) -> Iterator[str]:
+        names = names_of(path)
+        for number, segment in enumerate(self._view.segments):
+            importers = dict.fromkeys(
+                each for name in names for each in self._mentioning(number, segment, name)
+            )
+            for each in importers:
+                if may_import(each, path) and any(
+                    reference.means(path) for reference in self._references_of(segment, each)
+                ):
+                    yield each
+
+    def _mentioning(self, number: int, segment: Segment, name: str) -> list[str]:
+        """Files in whose first lines a name stands."""
+        words = list(dict.fromkeys(terms(name)))
+        if not words:
+            few = len(self._names[number]) <= _SMALL
+            return list(self._names[number].paths) if few else []
+        found = segment.postings(words)
+        if len(found) < len(words):
+            return []
+        ids = min((posting.ids for posting in found.values()), key=len)
+        for posting in found.values():
+            ids = ids[_is_in(ids, posting.ids)]
+        ids = ids[segment.alive[ids] & (segment.columns.start_line[ids] <= _HEAD_LINES)]
+        files = np.unique(segment.columns.file[ids])[:_CANDIDATES]
+        return [segment.path(int(file)) for file in files]
+
+    def _references_of(self, segment: Segment, path: str) -> tuple[Reference, ...]:
+        chunks = segment.chunks_of(path)
+        if not chunks:
+            return ()
+        base = segment is self._view.segments[0]
+        known = self._references.get(path) if base else None
+        if known is None:
+            lines = segment.columns.start_line
+            head = [id_ for id_ in chunks if lines[id_] <= _HEAD_LINES]
+            text = "\n".join(chunk.text for chunk in segment.chunks(head))
+            known = references(path, text)
+            if base:
+                self._references[path] = known
+        return known
+
+    def _named(self, name: str) -> list[str]:
+        """Files that are there and may be looked up by a name."""
+        found = chain.from_iterable(names.get(name) for names in self._names)
+        return [path for path in dict.fromkeys(found) if self._collection.holds(path)]
+
+    @property
+    def _view(self) -> View:
+        return self._collection.view if self._seen is None else self._seen[0]
+
+
+class _Names:
+    """Paths of one segment by what they may be looked up by; paths that are gone included."""
+
+    def __init__(self) -> None:
+        self.paths: dict[str, None] = {}
+        self._files = 0
+        self._by_name: defaultdict[str, list[str]] = defaultdict(list)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def get(self, name: str) -> list[str]:
+        """Paths that may be looked up by a name."""
+        return self._by_name.get(name, [])
+
+    def follow(self, segment: Segment) -> None:
+        """Add the files that a segment has gained."""
+        files = segment.columns.file
+        count = int(files[-1]) + 1 if len(files) else 0
+        for number in range(self._files, count):
+            path = segment.path(number)
+            if path not in self.paths:
+                self.paths[path] = None
+                for name in names_of(path):
+                    self._by_name[name].append(path)
+        self._files = count
+
+
+def _is_in(ids: NDArray[np.int32], among: NDArray[np.int32]) -> NDArray[np.bool_]:
+    at = np.minimum(np.searchsorted(among, ids), len(among) - 1)
+    return np.asarray(among[at] == ids)

@@ -1,0 +1,64 @@
+"""Which files change together: what pieces of past work touched, by path."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vectors.memory import Work
+
+if TYPE_CHECKING:
+    from vectors.segment import Segment
+    from vectors.view import View
+
+_LEAST = 2  # pieces of work that touched both: one may be chance
+_PAGE = 1_000
+
+
+class Touched:
+    """An inverted table of a history. It grows with it; a new base begins it anew.
+
+    One piece of work on n files speaks with a weight of 1 / (n - 1) for each pair of them.
+    """
+
+    def __init__(self) -> None:
+        self._lasting: object = None
+        self._read: list[int] = []
+        self._work: list[tuple[str, ...]] = []
+        self._by_path: defaultdict[str, list[int]] = defaultdict(list)
+
+    def follow(self, view: View) -> None:
+        """Take over what a history has now."""
+        if view.lasting is not self._lasting:
+            self._lasting = view.lasting
+            self._read = [0] * len(view.segments)
+            self._work, self._by_path = [], defaultdict(list)
+        for number, segment in enumerate(view.segments):
+            for start in range(self._read[number], len(segment.alive), _PAGE):
+                self._add(segment, start, min(start + _PAGE, len(segment.alive)))
+            self._read[number] = len(segment.alive)
+
+    def with_path(self, path: str) -> dict[str, float]:
+        """How much each other file changed together with one; only what did so repeatedly."""
+        weights: defaultdict[str, float] = defaultdict(float)
+        times: defaultdict[str, int] = defaultdict(int)
+        for number in self._by_path.get(path, ()):
+            work = self._work[number]
+            for other in work:
+                weights[other] += 1 / max(len(work) - 1, 1)
+                times[other] += 1
+        return {
+            other: weight
+            for other, weight in weights.items()
+            if other != path and times[other] >= _LEAST
+        }
+
+    def _add(self, segment: Segment, start: int, stop: int) -> None:
+        ids = start + np.flatnonzero(segment.alive[start:stop])
+        for chunk in segment.chunks(ids.tolist()):
+            touched = Work.read("", chunk.text).touched
+            for path in touched:
+                self._by_path[path].append(len(self._work))
+            self._work.append(touched)
