@@ -107,15 +107,11 @@ class Indexer:
         if self.backlog.adoption_is_due():
             self.ledger.refresh()
             self.backlog.adopt(self.ledger.states())
-        path = self.backlog.first()
+        path = self.backlog.pick()
         if path is None:
             return False
-        try:
-            self.ledger.refresh()
-            self._bring_up_to_date(Tree(self.root, self.rules), path, _Stopwatch(math.inf, idle))
-        except TransientError:
-            self.backlog.put_off(path)
-            raise
+        self.ledger.refresh()
+        self._bring_up_to_date(Tree(self.root, self.rules), path, _Stopwatch(math.inf, idle))
         return len(self.backlog) > 0
 
     def _bring_up_to_date(self, tree: Tree, path: str, watch: _Stopwatch) -> bool:

@@ -29,9 +29,13 @@ def words_only(content_hash: str) -> str:
 
 @dataclass(eq=False, slots=True)
 class Backlog:
-    """What one indexer has yet to embed, the longest waiting first."""
+    """What one indexer has yet to embed, in random order.
 
-    _waiting: dict[str, None] = field(default_factory=dict)
+    Several may have the same files to do, after one has looked for what differs or has taken over
+    another's: so they seldom do the same one at the same time.
+    """
+
+    _waiting: set[str] = field(default_factory=set)
     _seen: set[tuple[str, int]] = field(default_factory=set)
     _adopt_at: float = field(default_factory=lambda: time.monotonic() + _ADOPT_EVERY_S)
 
@@ -40,34 +44,24 @@ class Backlog:
 
     def add(self, path: str) -> None:
         """Note a file whose words were committed."""
-        self._waiting[path] = None
+        self._waiting.add(path)
 
     def discard(self, path: str) -> None:
         """Note a file that was committed whole, or is gone."""
-        self._waiting.pop(path, None)
+        self._waiting.discard(path)
 
-    def put_off(self, path: str) -> None:
-        """Let the others go first."""
-        self.discard(path)
-        self.add(path)
-
-    def first(self) -> str | None:
-        """The file whose turn it is; None if there is none."""
-        return next(iter(self._waiting), None)
+    def pick(self) -> str | None:
+        """A file that waits; None if there is none."""
+        return random.choice(tuple(self._waiting)) if self._waiting else None  # noqa: S311 - no secret
 
     def adoption_is_due(self) -> bool:
         """Whether there is nothing left of one's own, and it is time to look for others' files."""
         return not self._waiting and time.monotonic() >= self._adopt_at
 
     def adopt(self, known: Mapping[str, FileState]) -> None:
-        """Take over what was without vectors at the last look already: who began it may be gone.
-
-        In random order, so that several that do so share the work.
-        """
+        """Take over what was without vectors at the last look already: who began it may be gone."""
         states = known.items()
         marked = {(path, at.version) for path, at in states if at.content_hash.startswith(_WORDS)}
-        left = sorted(path for path, version in marked & self._seen)
-        random.shuffle(left)
-        self._waiting.update(dict.fromkeys(left))
+        self._waiting.update(path for path, _version in marked & self._seen)
         self._seen = marked
         self._adopt_at = time.monotonic() + _ADOPT_EVERY_S
