@@ -174,13 +174,14 @@ class Base:
 
     @cached_property
     def _matrix(self) -> NDArray[np.float32]:
-        return self.vectors(np.arange(self.size))
+        return np.ascontiguousarray(self.vectors(np.arange(self.size)).T)
 
     def matrix(self) -> NDArray[np.float32] | None:
-        """Every vector, shape (size, dim), decoded once; None in a large base.
+        """Every vector, a column each: shape (dim, size), decoded once; None in a large base.
 
         One product of matrices scores a batch of queries 5 times as fast as FAISS scores them one
-        by one, and 12 ms of decoding 20,000 float16 vectors each time would make up for that.
+        by one, and a third faster this way round; decoding 20,000 float16 vectors each time would
+        take longer than the product.
         """
         return self._matrix if self.size <= _MOST_HELD else None
 

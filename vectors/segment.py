@@ -68,7 +68,7 @@ class Segment(Protocol):
         """Vectors of the given chunks, shape (len(ids), dim)."""
 
     def matrix(self) -> NDArray[np.float32] | None:
-        """Every vector, shape (size, dim), replaced chunks included; None if that is too much."""
+        """Every vector, replaced ones included, a column each; None where that is too much."""
 
     def chunks(self, ids: Sequence[int]) -> list[Chunk]:
         """The chunks themselves, in the order asked for."""
