@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from vectors.groups import Groups, firsts
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BEST = 5
 _MOST = 2.0  # cosine and coverage are 1 at most
-_POINTS = 1e6  # a strength is reckoned in whole millionths
 _GROWN = 200  # pieces of past work; of fewer, the silence says nothing
 _TELLING = (
     0.55  # strength in such a history; 99 % of unrelated questions have less even in a grown one
@@ -83,16 +84,21 @@ def evidence(
         texts: how many there are.
         size: chunks in the collection.
     """
+    strength, counted = np.zeros(texts), np.zeros(texts)
+    if not len(text):
+        return Evidence(strength, size)
     # What is no number fits: who ranks it finds out, and it must not look like nothing.
-    fit = np.clip(np.nan_to_num(dense + coverage, nan=_MOST), -_MOST, _MOST)
-    points = np.round(fit * _POINTS).astype(np.int64)
-    # Sorted as one column, in which the texts stay apart: of each the best comes first.
-    best = (text << 32) - np.sort((text << 32) - points)
-    until = np.concatenate(([0], np.cumsum(best)))
-    first, end = np.searchsorted(text, (np.arange(texts), np.arange(1, texts + 1)))
-    counted = np.minimum(end - first, _BEST)
-    sums = until[first + counted] - until[first]
-    return Evidence(sums / (_POINTS * np.maximum(counted, 1)), size)
+    fit = np.nan_to_num(dense + coverage, nan=_MOST, posinf=_MOST, neginf=-_MOST)
+    groups = Groups.of(text)
+    of = text[groups.starts]
+    for _ in range(_BEST):
+        best = groups.highest(fit)
+        there = best > -np.inf
+        strength[of] += np.where(there, best, 0)
+        counted[of] += there
+        taken = np.flatnonzero(fit == groups.spread(best))
+        fit[taken[firsts(text[taken])]] = -np.inf
+    return Evidence(strength / np.maximum(counted, 1), size)
 
 
 def signals(files: Evidence, history: Evidence) -> NDArray[np.float64]:

@@ -8,7 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from vectors.collection import Collection
+from vectors.memory import change, retrieve
 from vectors.relevance import Evidence, are_relevant, evidence, signals
+from vectors.types import Chunk, FileDelta
 
 SIZES = st.integers(0, 2_000_000)
 STRENGTHS = st.floats(-1, 2)
@@ -67,6 +70,59 @@ def test_a_better_fit_never_turns_a_text_away(
     if relevant(files, size, history, work):
         assert relevant(files + more, size, history, work)
         assert relevant(files, size, history + more, work)
+
+
+def word(number: int) -> str:
+    """A word for each number, of letters alone."""
+    return f"{number:03}".translate(str.maketrans("0123456789", "bcdfghjklm"))
+
+
+@pytest.fixture(scope="module")
+def crowd() -> Collection:
+    """300 chunks at right angles to the first axis, but for `near.py`: its cosine is 0.5."""
+    made = Collection.empty("code", 64, "test")
+    drawn = np.random.default_rng(0).standard_normal((300, 64))
+    drawn[:, 0] = 0
+    rows = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    rows[0] *= np.sqrt(0.75)
+    rows[0, 0] = 0.5
+    for number, row in enumerate(rows):
+        made.apply(
+            FileDelta(
+                path=f"{number}.py" if number else "near.py",
+                version=1,
+                content_hash="h",
+                chunks=[Chunk(start_line=1, end_line=1, kind="code", text=word(number))],
+                vectors=row.astype("<f2").tobytes(),
+            )
+        )
+    return made
+
+
+def test_one_chance_likeness_in_a_crowd_is_no_context(crowd: Collection) -> None:
+    axis = np.eye(1, 64, dtype=np.float32)
+    assert [hit.path for hit in crowd.search("zebra", axis[0])] == ["near.py"]
+    assert retrieve(crowd, None, ["zebra"], axis) == [[]]
+    assert retrieve(crowd, Collection.empty("h", 64, "test"), ["zebra"], axis) == [[]]
+
+
+def test_what_words_cover_is_context_and_each_text_stands_for_itself(crowd: Collection) -> None:
+    axis = np.repeat(np.eye(1, 64, dtype=np.float32), 2, axis=0)
+    found = retrieve(crowd, None, [word(7), "zebra"], axis)
+    assert [hit.path for hit in found[0]][:1] == ["7.py"]
+    assert found[1] == []
+    assert [hit.path for hit in retrieve(crowd, None, [word(9)], None)[0]] == ["9.py"]
+
+
+def test_past_work_keeps_what_its_files_do_not_show(crowd: Collection) -> None:
+    history = Collection.empty("code-history", 64, "test")
+    axis = np.eye(1, 64, dtype=np.float32)
+    chunk = change("zebra", ["5.py"])
+    vectors = axis.astype("<f2").tobytes()
+    history.apply(
+        FileDelta(path="2026-01-01/a", version=1, content_hash="h", chunks=[chunk], vectors=vectors)
+    )
+    assert "5.py" in {hit.path for hit in retrieve(crowd, history, ["zebra"], axis)[0]}
 
 
 def test_what_is_no_number_is_not_hidden() -> None:
