@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from redis.cluster import RedisCluster
 
-from contracts.errors import FatalError
+from contracts.errors import CortexError, FatalError
 from contracts.settings import load
 from indexer.build import build_store
 from indexer.encoding import announcing
@@ -18,16 +18,23 @@ from indexer.remembering import build_history
 from indexer.settings import Settings
 from ops.output import progress_bar, remark
 from ops.session import open_session
+from vectors.collection import Collection
 from vectors.embedding_cache import CachedEncoder
 from vectors.encoder import open_encoder
+from vectors.follow import Follower
+from vectors.log import current_versions
+from vectors.succession import log_embedder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
+
+    from redis import Redis
 
     from indexer.build import BuildReport
     from indexer.encoding import Progress
-    from vectors.types import Encoder
+    from streams.keys import Keys
+    from vectors.types import Encoder, FileState
 
 
 def indexer_settings() -> Settings:
@@ -37,6 +44,26 @@ def indexer_settings() -> Settings:
         FatalError: a variable is malformed.
     """
     return load(Settings, os.environ)
+
+
+def live_states(client: Redis, keys: Keys, store: Path, name: str) -> Mapping[str, FileState]:
+    """What the live index holds of every file: snapshot and log, as who follows them sees it.
+
+    Where there is no snapshot that goes with the log, what was committed to the log.
+
+    Raises:
+        TransientError: Redis could not be reached.
+    """
+    log_key = keys.vectors(name)
+    with suppress(CortexError):
+        embedder = log_embedder(client, log_key)
+        if embedder is not None:
+            opened = Collection.open(store, name, embedder=embedder)
+            follower = Follower(client, opened, store, log_key)
+            while follower.poll():
+                pass
+            return opened.states()
+    return current_versions(client, keys.file_versions(name))
 
 
 class Spread(NamedTuple):

@@ -93,17 +93,17 @@ def reconcile(
     from indexer.reconcile import reconcile as compare
     from indexer.scan import Tree
     from indexer.watch import publish_changes
-    from ops.building import indexer_settings
+    from ops.building import indexer_settings, live_states
     from ops.logs import log_to_stderr
     from ops.output import print_json, print_line
     from ops.session import open_session
-    from vectors.log import current_versions
 
     log_to_stderr()
+    settings = indexer_settings()
     with open_session() as (client, keys, _):
         report = compare(
-            Tree(source.resolve(), indexer_settings().rules),
-            current_versions(client, keys.file_versions(collection)),
+            Tree(source.resolve(), settings.rules),
+            live_states(client, keys, settings.store, collection),
             lambda changes: publish_changes(client, keys, changes),
             collection=collection,
         )

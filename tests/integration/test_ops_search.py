@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cortex_program import ROOT, cortex, succeed
+from indexer_trees import HashEncoder, open_indexer, put, write
 
+from indexer.build import build_store
 from indexer.reconcile import Report
 
 if TYPE_CHECKING:
@@ -105,6 +107,28 @@ def test_reconcile_publishes_what_is_missing(
     assert set(json.loads(printed)) == set(Report.__struct_fields__)
     ((_id, fields),) = redis_client.xrange("files")
     assert (fields[b"op"], fields[b"path"]) == (b"put", b"a.py")
+
+
+def test_reconcile_knows_what_only_the_snapshot_holds(
+    redis_client: Redis, redis_url: str, tmp_path: Path
+) -> None:
+    root, store = tmp_path / "root", tmp_path / "store"
+    write(root, "a.py", "a = 1\n")
+    build_store(root, store, HashEncoder())
+    write(root, "b.py", "b = 1\n")
+    list(open_indexer(redis_client, root, store).apply(put("b.py")))
+    write(root, "c.py", "c = 1\n")
+
+    done = cortex(
+        redis_url,
+        "index",
+        "reconcile",
+        "--source",
+        str(root),
+        "--json",
+        VECTORSTORE_PATH=str(store),
+    )
+    assert json.loads(done.stdout) == {"current": 2, "missing": 1, "stale": 0, "extra": 0}
 
 
 def test_route_attaches_context_from_the_store(store: Path) -> None:
