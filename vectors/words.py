@@ -8,7 +8,6 @@ strategies and optimizations", 1995: a term that weighs little need not propose)
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from vectors.segment import Columns, Segment
     from vectors.view import View
 
-_MOST_SCORED_TERMS = 24
+MOST_SCORED_TERMS = 24
 _EXHAUSTIVE = 1 << 17  # chunks of a segment up to which every posting is added up
 _BUDGET = 1 << 16
 _FOUND = 2_000  # chunks that rare terms propose, for common ones to add to
@@ -58,12 +57,18 @@ class Share:
         self._ids: NDArray[np.int64] | None = None
         self._parts: NDArray[np.float32] | None = None
 
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """The chunks it occurs in, as NumPy wants indices; it would turn them each time."""
+        if self._ids is None:
+            self._ids = self.posting.ids.astype(np.int64)
+        return self._ids
+
     def add(self, scores: NDArray[np.float32]) -> None:
         """Add to the scores of all chunks."""
-        if self._ids is None or self._parts is None:
+        if self._parts is None:
             self._parts = self._part(self.posting.counts, self.posting.ids)
-            self._ids = self.posting.ids.astype(np.int64)  # NumPy would turn them each time
-        scores[self._ids] += self._parts
+        scores[self.ids] += self._parts
 
     def add_where(self, scores: NDArray[np.float32], ids: NDArray[np.int64]) -> None:
         """Add to the scores of the given chunks only, which are in ascending order."""
@@ -127,13 +132,14 @@ class Scores:
     """Scores of the chunks of one segment, one query after the other."""
 
     def __init__(self, view: View, number: int) -> None:
-        """Prepare for a segment by its number in a view."""
-        segment = view.segments[number]
-        self._columns = segment.columns
+        """Prepare for a segment by its number in a view; it has chunks."""
+        self._columns = view.segments[number].columns
         self._number = number
-        self._budget = math.inf if len(segment.alive) <= _EXHAUSTIVE else _BUDGET
-        self._body = np.zeros(len(segment.alive), np.float32)
-        self._path = np.zeros(int(segment.columns.file.max(initial=-1)) + 1, np.float32)
+        size = len(self._columns.file)
+        self._exhaustive = size <= _EXHAUSTIVE
+        self._body = np.zeros(size, np.float32)
+        self._path = np.zeros(int(self._columns.file[-1]) + 1, np.float32)  # numbered in order
+        self._written: list[NDArray[np.int64]] = []
 
     def score(self, query: Query, others: NDArray[np.int64], count: int) -> NDArray[np.int64]:
         """Score one query, until the next one is scored.
@@ -146,16 +152,25 @@ class Scores:
         Returns:
             The candidates by ascending id: the best by words, and the others.
         """
-        self._body.fill(0)
-        self._path.fill(0)
+        self._clear()
         late = self._add_up(query)
-        best = highest(self._body, _FOUND if late else count, above=0)
-        ids = _union(best, others)
-        if late:
-            for share in late:
-                share.add_where(self._body, ids)
-            ids = _union(ids[highest(self._body[ids], count, above=0)], others)
-        return ids
+        if self._exhaustive:
+            return _union(highest(self._body, count, above=0), others)
+        written = np.concatenate([*self._written, others])
+        ids = _union(written[highest(self._body[written], _FOUND, above=0)], others)
+        for share in late:
+            share.add_where(self._body, ids)
+        self._written.append(ids)
+        return _union(ids[highest(self._body[ids], count, above=0)], others)
+
+    def _clear(self) -> None:
+        """Forget the query before; of very many chunks only those that have scores are touched."""
+        self._path.fill(0)
+        if self._exhaustive:
+            self._body.fill(0)
+        for ids in self._written:
+            self._body[ids] = 0
+        self._written = []
 
     def of(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Scores of the given chunks by body, and by path, each of shape (len(ids),)."""
@@ -169,17 +184,19 @@ class Scores:
             if len(share.files):
                 self._path[share.files] += np.float32(term.path_weight)
             count = len(share.posting.ids)
-            if spent and spent + count > self._budget:
+            if spent and spent + count > _BUDGET and not self._exhaustive:
                 late.append(share)
             elif count:
                 share.add(self._body)
                 spent += count
+                if not self._exhaustive:
+                    self._written.append(share.ids)
         return late
 
 
 def _query(terms: Sequence[str], known: Mapping[str, Term]) -> Query:
     rarest = sorted(terms, key=lambda term: (-known[term].weight, term))
-    scored = [known[term] for term in rarest if known[term].occurs][:_MOST_SCORED_TERMS]
+    scored = [known[term] for term in rarest if known[term].occurs][:MOST_SCORED_TERMS]
     ideal = (K1 + 1) * sum(known[term].weight for term in terms)
     return Query(scored, max(ideal, _TINY))
 
