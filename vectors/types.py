@@ -44,6 +44,19 @@ class Chunk(Struct, frozen=True, kw_only=True):
         """What words are counted in: the text; of past work what was said, not what it touched."""
         return self.text.partition("\n\n")[0] if self.kind == CHANGE else self.text
 
+    def hit(self, collection: str, path: str, score: float) -> Hit:
+        """Make a search result of it."""
+        return Hit(
+            collection=collection,
+            path=path,
+            start_line=self.start_line,
+            end_line=self.end_line,
+            symbol=self.symbol,
+            kind=self.kind,
+            text=self.text,
+            score=score,
+        )
+
 
 class FileDelta(Struct, frozen=True, kw_only=True):
     """The new state of one file: all of its chunks with their vectors, or its removal.
