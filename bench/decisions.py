@@ -78,12 +78,17 @@ def worker(store: Path, folder: Path, texts: Path) -> Contender:
         "worker",
         ("-m", "bench.preload", "--texts", str(texts)),
         ("-m", "bench.profile", str(folder / "profile.json")),
-        environment={
-            "VECTORSTORE_PATH": str(store),
-            "CORTEX_DATA_DIR": str(folder),
-            "AB_TEST_PERCENTAGE": "1.0",
-        },
+        environment=with_retrieval(store, folder),
     )
+
+
+def with_retrieval(store: Path, folder: Path) -> dict[str, str]:
+    """Environment of a worker that routes by the packaged model and retrieves from a store."""
+    return {
+        "VECTORSTORE_PATH": str(store.absolute()),
+        "CORTEX_DATA_DIR": str(folder),
+        "AB_TEST_PERCENTAGE": "1.0",
+    }
 
 
 def measure(store: Path, texts: list[str], rounds: int) -> dict[str, float]:
