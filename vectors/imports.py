@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 _FAMILIES = {
     "python": ".py .pyi .pyw",
@@ -122,8 +122,16 @@ def bare_name(path: str) -> str:
 def closeness(one: str, other: str) -> int:
     """How many parts two paths begin or end with in common."""
     a, b = one.split("/"), other.split("/")
-    leading = len(posixpath.commonprefix([a, b]))
-    return leading + len(posixpath.commonprefix([a[::-1], b[::-1]]))
+    return _in_common(a, b) + _in_common(reversed(a), reversed(b))
+
+
+def _in_common(one: Iterable[str], other: Iterable[str]) -> int:
+    count = 0
+    for a, b in zip(one, other, strict=False):
+        if a != b:
+            break
+        count += 1
+    return count
 
 
 @lru_cache(maxsize=1 << 14)

@@ -28,6 +28,7 @@ class Touched:
         self._read: list[int] = []
         self._work: list[tuple[str, ...]] = []
         self._by_path: defaultdict[str, list[int]] = defaultdict(list)
+        self._known: dict[str, dict[str, float]] = {}
 
     def follow(self, view: View) -> None:
         """Take over what a history has now."""
@@ -42,6 +43,12 @@ class Touched:
 
     def with_path(self, path: str) -> dict[str, float]:
         """How much each other file changed together with one; only what did so repeatedly."""
+        known = self._known.get(path)
+        if known is None:
+            known = self._known[path] = self._count(path)
+        return known
+
+    def _count(self, path: str) -> dict[str, float]:
         weights: defaultdict[str, float] = defaultdict(float)
         times: defaultdict[str, int] = defaultdict(int)
         for number in self._by_path.get(path, ()):
@@ -56,6 +63,7 @@ class Touched:
         }
 
     def _add(self, segment: Segment, start: int, stop: int) -> None:
+        self._known = {}
         ids = start + np.flatnonzero(segment.alive[start:stop])
         for chunk in segment.chunks(ids.tolist()):
             touched = Work.read("", chunk.text).touched

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 import structlog
 
 from contracts.errors import TransientError
+from streams.connect import connect
 from streams.errors import SERVER_TROUBLE
 from vectors.collection import Collection
 from vectors.currency import read_age
 from vectors.follow import Follower
 from vectors.log import OtherEncoder
 from vectors.manifest import manifest_stamp
+from vectors.query_engine import EngineCollection
 from worker.following import LiveCollection
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from streams.keys import Keys
+    from vectors.engine import Engine
     from vectors.types import Encoder
     from worker.settings import Settings
 
@@ -57,6 +60,7 @@ class Shelf:
         self._encoder = encoder
         self._keys = keys
         self._client = client
+        self._vectors = self._connect()
         self._missing: list[LiveCollection] = []
         self._stopping = threading.Event()
         self._looking = threading.Thread(target=self._look, name="follow-missing", daemon=True)
@@ -71,8 +75,9 @@ class Shelf:
         absent = [each for each in opened if manifest_stamp(self._settings.store, each) is None]
         if absent:
             log.info("no snapshot yet", collections=absent)
-        for each in opened.values():
-            each.catch_up(_CATCH_UP_SECONDS)
+        if self._vectors is None:  # else it is level already, or filling it takes long
+            for each in opened.values():
+                each.catch_up(_CATCH_UP_SECONDS)
         self._missing = [each for each in opened.values() if each.follower]
         self._start_found()
         if self._missing:
@@ -84,13 +89,8 @@ class Shelf:
         self._stopping.set()
 
     def _open(self, name: str) -> LiveCollection:
-        store, encoder = self._settings.store, self._encoder
-        try:
-            collection = Collection.open(store, name, embedder=encoder.identity)
-        except (TransientError, OtherEncoder) as error:
-            if manifest_stamp(store, name) is not None:
-                log.warning("starting from an empty collection", collection=name, reason=str(error))
-            collection = Collection.empty(name, encoder.dim, encoder.identity)
+        store = self._settings.store
+        collection = self._engine(name)
         if self._keys is None or self._client is None:
             return LiveCollection(collection)
         client, log_key = self._client, self._keys.vectors(name)
@@ -100,6 +100,32 @@ class Shelf:
             lambda: read_age(client, log_key),
             self._settings.index_age_s,
         )
+
+    def _connect(self) -> Redis | None:
+        """Connect to the Redis of the vectors, where they are in one."""
+        if self._settings.vector_engine == "embedded":
+            return None
+        return connect(self._settings.vector_redis_url, role="vectors")
+
+    def _engine(self, name: str) -> Engine:
+        """Open what keeps a collection.
+
+        Raises:
+            TransientError: the vectors' own Redis cannot be asked.
+            FatalError: it has no Query Engine, or a snapshot cannot be used at all.
+        """
+        store, encoder = self._settings.store, self._encoder
+        if self._vectors is not None:
+            prefix, embedder = self._settings.prefix, encoder.identity
+            return EngineCollection(
+                self._vectors, name, prefix=prefix, embedder=embedder, dim=encoder.dim
+            )
+        try:
+            return Collection.open(store, name, embedder=encoder.identity)
+        except (TransientError, OtherEncoder) as error:
+            if manifest_stamp(store, name) is not None:
+                log.warning("starting from an empty collection", collection=name, reason=str(error))
+            return Collection.empty(name, encoder.dim, encoder.identity)
 
     def _look(self) -> None:
         while self._missing and not self._stopping.wait(_LOOK_SECONDS):
