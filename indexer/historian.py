@@ -91,11 +91,6 @@ class Historian:
                 )
 
 
-def has_history(root: Path) -> bool:
-    """Whether a directory lies in a repository in which something was committed."""
-    return _head_of(root) is not None
-
-
 def _head_of(root: Path) -> str | None:
     try:
         return git(root, "rev-parse", "--verify", "HEAD").decode().strip()

@@ -9,7 +9,7 @@ from indexer_trees import KEYS, HashEncoder, contents, git, source, write
 
 from indexer import historian as module
 from indexer.commit import Ledger
-from indexer.historian import Historian, has_history
+from indexer.historian import Historian
 from indexer.snapshots import Snapshots
 from vectors.collection import Collection
 from vectors.memory import HISTORY
@@ -56,10 +56,10 @@ def said(each: Historian) -> list[str]:
 def test_commits_are_remembered_as_they_come(
     redis_client: Redis, root: Path, tmp_path: Path
 ) -> None:
-    assert not has_history(root)
-    commit(root, "work begun", "a.py", "b.py")
-    assert has_history(root)
     keeper = historian(redis_client, root, tmp_path / "store")
+    keeper()
+    assert said(keeper) == []  # a repository without a commit yet
+    commit(root, "work begun", "a.py", "b.py")
     keeper()
     assert said(keeper) == ["work begun"]
     commit(root, "work done", "b.py")
