@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -58,6 +59,55 @@ def test_queries_answer_line_by_line(store: Path) -> None:
     bad = cortex(NOWHERE, "search", "--queries", "-", "--store", str(store), stdin='{"q": 1}')
     assert bad.returncode == 1
     assert bad.stderr.startswith("cortex: standard input, line 1: ")
+
+
+def test_the_graph_shows_what_stands_around_each_place(store: Path) -> None:
+    printed = succeed(NOWHERE, "search", QUERY, "--store", str(store), "--graph", "--json")
+    places = json.loads(printed)["results"]
+    kinds = ["imports", "imported_by", "tests", "changed_with"]
+    assert all(list(place["graph"]) == kinds for place in places)
+    for place in places:
+        around = {path for paths in place["graph"].values() for path in paths}
+        assert set(place["related"]) <= around
+        assert place["path"] not in around
+
+
+def test_issues_are_found_beside_code(store: Path, tmp_path: Path) -> None:
+    both = tmp_path / "store"
+    shutil.copytree(store, both)
+    file = tmp_path / "issues.jsonl"
+    file.write_text('{"id": 12, "title": "Umbrella colours are wrong", "body": "they fade"}\n')
+    command = ("index", "issues", "--file", str(file), "--output", str(both))
+    assert succeed(NOWHERE, *command).startswith("1 issues, 1 chunks in ")
+    printed = succeed(NOWHERE, "search", "umbrella colours", "--store", str(both), "--json")
+    best = json.loads(printed)["results"][0]
+    assert (best["collection"], best["path"], best["kind"]) == ("issues", "12", "issue")
+    assert "issues: 12:1-" in succeed(NOWHERE, "search", "umbrella lease", "--store", str(both))
+    file.write_text('{"id": 12}\n')
+    refused = cortex(NOWHERE, *command)
+    assert refused.returncode == 1
+    assert f"{file}, line 1: " in refused.stderr
+
+
+def test_a_master_searches_its_own_collections(store: Path, tmp_path: Path) -> None:
+    masters = tmp_path / "masters.toml"
+    masters.write_text(
+        'fallback = "a"\n[[master]]\nname = "a"\ndescription = "x"\n'
+        'prefer = [{weight = 4.0, paths = ["*.lua"]}]\n'
+        '[[master]]\nname = "b"\ndescription = "x"\ncollections = ["elsewhere"]\n'
+    )
+
+    def found(master: str) -> list[str]:
+        command = ("search", QUERY, "--store", str(store), "--master", master, "--json")
+        done = cortex(NOWHERE, *command, CORTEX_MASTERS=str(masters))
+        assert done.returncode == 0, done.stderr
+        return [place["path"] for place in json.loads(done.stdout)["results"]]
+
+    assert found("a")[0].endswith(".lua")
+    assert found("b") == []
+    done = cortex(NOWHERE, "search", QUERY, "--store", str(store), "--master", "c")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no master c; there are " in done.stderr
 
 
 def test_search_for_people(store: Path) -> None:

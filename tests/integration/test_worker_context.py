@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pytest
 from indexer_trees import KEYS, HashEncoder, open_indexer, put, source, write
+from msgspec import UNSET
 
+from contracts.messages import FileChange
 from contracts.settings import load
+from indexer.apply import Indexer
+from indexer.commit import Ledger
+from indexer.scan import Rules
 from indexer.snapshots import Snapshots
 from router.masters import Masters
 from tests.system import wait_until
@@ -150,3 +155,64 @@ def test_a_batch_of_any_size_is_answered_in_order(
     assert embeddings is not None
     assert np.array_equal(embeddings, HashEncoder("one").encode(texts))
     assert len(retriever.retrieve(texts, embeddings, ["development-master"] * 70)) == 70
+
+
+def test_a_collection_that_comes_later_is_searched_and_takes_no_thread_before(
+    redis_client: Redis,
+    tmp_path: Path,
+    settings: Settings,
+    worker: Callable[[str], Worker],
+) -> None:
+    write(tmp_path / "root", "a.py", source("first"))
+    list(
+        open_indexer(redis_client, tmp_path / "root", settings.store, HashEncoder("one")).apply(
+            put("a.py")
+        )
+    )
+    one = worker("one")
+    following = {each.name for each in threading.enumerate()}
+    assert "follow-code" in following
+    assert "follow-docs" not in following
+
+    encoder = HashEncoder("one")
+    docs = Indexer(
+        tmp_path / "docs",
+        Rules(),
+        Ledger(redis_client, KEYS, settings.store, "docs", encoder),
+        encoder,
+    )
+    write(tmp_path / "docs", "guide.md", "# Umbrella\n\nHow umbrellas are folded.\n")
+    list(docs.apply(put("guide.md")))
+
+    def found() -> list[tuple[str, str]]:
+        asked = ["how are umbrellas folded"]
+        context = one.retriever.retrieve(asked, one.embedder.embed(asked), ["inventory-master"])[0]
+        return [(item.collection, item.path) for item in context.items]
+
+    wait_until(lambda: ("docs", "guide.md") in found(), 10, "the new collection is searched")
+
+
+def test_each_place_names_what_is_related(
+    redis_client: Redis,
+    tmp_path: Path,
+    settings: Settings,
+    worker: Callable[[str], Worker],
+) -> None:
+    root = tmp_path / "root"
+    write(root, "shop/cart.py", "from shop.prices import total\n\n\ndef fill_the_cart(): ...\n")
+    write(root, "shop/prices.py", "def total(): ...\n")
+    write(root, "tests/test_cart.py", "import unittest\n")
+    indexer = open_indexer(redis_client, root, settings.store, HashEncoder("one"))
+    list(indexer.apply(put("shop/cart.py", "shop/prices.py", "tests/test_cart.py")))
+    one = worker("one")
+    asked = ["fill the cart"]
+
+    def related() -> list[str]:
+        context = one.retriever.retrieve(asked, one.embedder.embed(asked), ["cicd-master"])[0]
+        (cart,) = (item for item in context.items if item.path == "shop/cart.py")
+        return [] if cart.related is UNSET else [*cart.related]
+
+    assert set(related()) == {"shop/prices.py", "tests/test_cart.py"}
+    (root / "tests/test_cart.py").unlink()
+    list(indexer.apply([FileChange(op="delete", path="tests/test_cart.py")]))
+    wait_until(lambda: related() == ["shop/prices.py"], 10, "what is gone is not related")
