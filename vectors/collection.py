@@ -115,8 +115,7 @@ class Collection:
 
     def holds(self, path: str) -> bool:
         """Whether a file is there."""
-        state = self._contents.state(path)
-        return state is not None and bool(state.content_hash)
+        return self._contents.holds(path)
 
     def state(self, path: str) -> FileState | None:
         """What is known of a file: with an empty hash if it was removed, None if it never was."""

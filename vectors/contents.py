@@ -42,6 +42,13 @@ class Contents:
         """What is known of a file: with an empty hash if it was removed, None if it never was."""
         return self.changed.get(path) or self.base.base.state(path)
 
+    def holds(self, path: str) -> bool:
+        """Whether a file is there; of most files that needs no look at the disk."""
+        if path not in self.changed and self.base.base.chunks_of(path):
+            return True
+        state = self.state(path)
+        return state is not None and bool(state.content_hash)
+
     def states(self) -> dict[str, FileState]:
         """What is known of every file; a copy."""
         return self.base.base.states() | self.changed.copy()
