@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WORKERS = 3
+PATIENCE_S = 1_200.0
 DEPTH, K = 100, 10
 SYLLABLES = ("ba", "ko", "ri", "mu", "ze", "fa", "lo", "ti", "pu", "ge")
 REPOSITORY = Path(__file__).parent.parent
@@ -148,7 +149,7 @@ def measure(store: Path, texts: list[str], rounds: int) -> dict[str, float]:
         writing, snapshots = stack.enter_context(indexer(url, store, root))
         seconds = [freshness(writing, workers, root) for _ in range(rounds + 1)][1:]
         figures |= percentiles("fresh_ms", [1e3 * each for each in seconds])
-        figures |= pauses(writing, snapshots, workers, texts)
+        figures |= pauses(snapshots, workers, texts)
     return figures
 
 
@@ -168,28 +169,22 @@ def freshness(writing: Indexer, workers: Sequence[Process], root: Path) -> float
     return max(found) - begun
 
 
-def pauses(
-    writing: Indexer, snapshots: Snapshots, workers: Sequence[Process], texts: list[str]
-) -> dict[str, float]:
+def pauses(snapshots: Snapshots, workers: Sequence[Process], texts: list[str]) -> dict[str, float]:
     """The longest search of a worker without any writing, and while a snapshot is written."""
     (searching, *_) = workers
     quiet_s = 5.0
     searching.ask("patrol", queries=texts, seconds=quiet_s)
     quiet = searching.answer()["ms"]
-    searching.ask("patrol", queries=texts, seconds=0.0)
-    searching.answer()
-    chunks = writing.ledger.collection.chunk_count
-    expected_s = 10.0 + chunks / 4_000
     begun = time.monotonic()
-    searching.ask("patrol", queries=texts, seconds=expected_s)
+    searching.ask("patrol", queries=texts, seconds=PATIENCE_S)
     written = snapshots.write_if_due()
-    while not written and time.monotonic() - begun < 2 * expected_s:
+    while not written and time.monotonic() - begun < PATIENCE_S:
         time.sleep(0.1)
         written = snapshots.write_if_due()
     took = time.monotonic() - begun
     answer = searching.answer()
     if not written or len(answer["snapshots"]) < 2:
-        raise TimeoutError(f"no snapshot was taken over within {expected_s:.0f} s")
+        raise TimeoutError(f"no snapshot was taken over within {PATIENCE_S:.0f} s")
     return {
         "snapshot_s": took,
         "longest_search_ms": max(answer["ms"]),

@@ -26,6 +26,7 @@ from vectors.follow import Follower
 _RESULTS = 5
 _ASK_EVERY_S = 0.005  # leaves the machine to what is measured
 _LEAST_PAUSE_S = 0.002
+_AFTERWARDS_S = 2.0
 
 
 def memory() -> dict[str, float]:
@@ -64,17 +65,23 @@ class Worker:
             time.sleep(_ASK_EVERY_S)
 
     def patrol(self, queries: list[str], seconds: float) -> dict[str, Any]:
-        """Search again and again; says how long each search took and which snapshots it saw."""
+        """Search again and again, until two seconds after another snapshot was taken over.
+
+        Says how long each search took and which snapshots were seen.
+        """
         vectors = self._encoder.encode(queries)
         deadline = time.monotonic() + seconds
         taken: list[float] = []
         seen: list[str] = []
+        swapped = False
         while time.monotonic() < deadline:
             row = len(taken) % len(queries)
             begun = time.perf_counter()
             self._collection.search(queries[row], vectors[row], _RESULTS)
             taken.append(1e3 * (time.perf_counter() - begun))
             seen.append(self._collection.generation.partition("+")[0])
+            if seen[-1] != seen[0] and not swapped:
+                swapped, deadline = True, time.monotonic() + _AFTERWARDS_S
             time.sleep(_LEAST_PAUSE_S)
         return {"ms": taken, "snapshots": list(dict.fromkeys(seen))}
 

@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 
 _RETRY_S = 10.0  # a failed attempt may have written everything but the last byte
 _AT_ONCE = 5_000  # chunks that are written before the next change is looked at: half a second
-_NICE = 10  # whoever answers or indexes goes first
+_NICE = 5  # whoever answers or indexes goes first, but on a busy host it is not put off for ever
 
 
 class _Draft(NamedTuple):
