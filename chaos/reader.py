@@ -36,6 +36,7 @@ class Reader:
             collection = Collection.open(store, "code", embedder=encoder.identity)
         except CortexError:
             collection = Collection.empty("code", encoder.dim, encoder.identity)
+        self._collection = collection
         self._live = LiveCollection(collection, Follower(client, collection, store, log_key))
         self._embedder = Embedder(lambda: encoder)
         masters = {_MASTER: Master(name=_MASTER, description="takes all")}
@@ -66,4 +67,4 @@ class Reader:
     @property
     def contents(self) -> Contents:
         """Everything it can find."""
-        return contents(self._live.collection)
+        return contents(self._collection)

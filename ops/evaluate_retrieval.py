@@ -42,6 +42,7 @@ def evaluate_retrieval(  # noqa: PLR0913 - the options of a command
     Only what came before is known. Needs no Redis. Embeddings are kept in $CORTEX_DATA_DIR.
     """
     from indexer.evaluation.run import evaluate
+    from ops.engines import measured_engine
     from ops.logs import log_to_stderr
     from ops.output import print_json, progress_bar
     from ops.session import read_settings
@@ -55,11 +56,12 @@ def evaluate_retrieval(  # noqa: PLR0913 - the options of a command
     asking = CachedEncoder(open_encoder(settings.encoder), cache)
     lines = foreign.read_text(errors="replace").splitlines() if foreign else []
     questions = [line.strip() for line in lines if line.strip()]
-    with progress_bar("evaluating") as show:
+    with progress_bar("evaluating") as show, measured_engine(settings) as engine:
         report = evaluate(
             repo,
             encoder,
             asking=asking,
+            engine=engine,
             count=commits,
             live=live,
             memory=memory,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from vectors.collection import Collection
+    from vectors.engine import Followed
 
 _LOOK_EVERY_S = 1.0
 _PAUSE = 20.0  # times as long as reading a damaged snapshot took, before it is read again
@@ -34,7 +34,7 @@ class Follower:
     """
 
     def __init__(
-        self, client: Redis, collection: Collection, store: Path | None, log_key: str
+        self, client: Redis, collection: Followed, store: Path | None, log_key: str
     ) -> None:
         """Follow `log_key` into `collection`; `store` None means there are no snapshots."""
         self.collection = collection

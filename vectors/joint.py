@@ -16,16 +16,16 @@ from vectors.types import Hit
 from vectors.view import Lasting, View
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from vectors.collection import Collection
+    from vectors.engine import Searched
     from vectors.search import Ranked
     from vectors.segment import Segment
 
-Source = tuple["Collection", "Collection | None"]
+Source = tuple["Searched", "Searched | None"]
 """A collection and the history that remembers for it, if there is one."""
 
 
@@ -59,14 +59,17 @@ class Joint:
         if len(filled) == 1:
             (collection, history), *_ = filled
             return retrieve(collection, history, texts, vectors, k)
-        joined = self._join([collection for collection, _ in filled])
+        views = {each.name: each.view for each, _ in filled}
+        here = {name: view for name, view in views.items() if view is not None}
+        if len(here) < len(filled):  # what is elsewhere is asked one by one
+            return _apart(filled, texts, vectors, k)
+        joined = self._join(here)
         memories = _remember(filled, texts, vectors)
         found = search(joined.view, texts, vectors, k, memories)
         return [[joined.hit(each) for each in ranked] for ranked in found]
 
-    def _join(self, collections: Sequence[Collection]) -> _Joined:
-        names = tuple(each.name for each in collections)
-        views = tuple(each.view for each in collections)
+    def _join(self, searched: Mapping[str, View]) -> _Joined:
+        names, views = tuple(searched), tuple(searched.values())
         last = self._last
         if last is None or last.names != names or not _same(last.views, views):
             last = self._last = _Joined.of(names, views, last)
@@ -144,6 +147,20 @@ class _Labelled:
         if not path.startswith(label):
             return range(0)
         return self._segment.chunks_of(path.removeprefix(label))
+
+
+def _apart(
+    sources: Sequence[Source],
+    texts: Sequence[str],
+    vectors: NDArray[np.float32] | None,
+    k: int,
+) -> list[list[Hit]]:
+    """Merge by score what each collection finds."""
+    found = [retrieve(each, history, texts, vectors, k) for each, history in sources]
+    return [
+        sorted((hit for hits in of_text for hit in hits), key=lambda hit: -hit.score)[:k]
+        for of_text in zip(*found, strict=True)
+    ]
 
 
 def _remember(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from vectors.collection import Collection
+    from vectors.engine import Searched
     from vectors.types import Hit
 
 
@@ -73,8 +73,8 @@ def change_path(day: str, name: str) -> str:
 
 
 def remember(
-    history: Collection,
-    of: Collection,
+    history: Searched,
+    of: Searched,
     texts: Sequence[str],
     vectors: NDArray[np.float32] | None,
 ) -> list[Memory]:
@@ -96,8 +96,8 @@ def remember(
 
 
 def retrieve(
-    collection: Collection,
-    history: Collection | None,
+    collection: Searched,
+    history: Searched | None,
     texts: Sequence[str],
     vectors: NDArray[np.float32] | None,
     k: int = 5,

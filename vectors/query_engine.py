@@ -238,9 +238,17 @@ class EngineCollection:
             OtherEncoder: it was written with another encoder; the present state stays.
         """
         Collection.open(store, self.name, embedder=self.embedder)  # else there is nothing to be
+        self.clear()
+        self._fill(store, info)
+
+    def clear(self) -> None:
+        """Remove everything.
+
+        Raises:
+            TransientError: the server could not be reached.
+        """
         with _translated():
             self._writer.clear()
-        self._fill(store, info)
 
     def _fill(self, store: Path, info: SnapshotInfo) -> bool:
         opened = Collection.open(store, self.name, embedder=self.embedder)

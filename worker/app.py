@@ -62,7 +62,7 @@ def main() -> int:
     """
     settings = load(Settings, os.environ)
     configure("worker", settings.log_level)
-    log.info("starting", **redacted(settings))
+    log.info("starting", **redacted(settings), vectors_in_redis=settings.vectors_at is not None)
 
     parts = layout(settings.prefix, settings.partitions)
     keys = parts[0]  # for names that have no partition

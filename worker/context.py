@@ -17,6 +17,7 @@ from msgspec import UNSET
 from contracts.errors import TransientError
 from contracts.messages import ContextItem
 from telemetry.complaint import Complaint
+from vectors.collection import Collection
 from vectors.graph import Graph
 from vectors.joint import Joint
 from vectors.memory import HISTORY
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from contracts.messages import ContextStatus
     from router.masters import Master, Masters
     from streams.keys import Keys
-    from vectors.collection import Collection
+    from vectors.engine import Searched
     from vectors.types import Encoder, Hit
     from worker.embedding import Embeddings
     from worker.following import LiveCollection
@@ -161,7 +162,7 @@ class IndexRetriever:
         sources = tuple((each.collection, self._history(each.collection.name)) for each in searched)
         return self._joint.search(sources, texts, vectors, DEPTH * self.chunks)
 
-    def _history(self, name: str) -> Collection | None:
+    def _history(self, name: str) -> Searched | None:
         history = self.histories.get(name)
         return None if history is None else history.collection
 
@@ -173,7 +174,6 @@ class IndexRetriever:
         return Context(items, status, generation, age_ms)
 
     def _item(self, hit: Hit) -> ContextItem:
-        related = self._graph(hit.collection).around(hit.path).related()
         return ContextItem(
             collection=hit.collection,
             path=hit.path,
@@ -183,15 +183,20 @@ class IndexRetriever:
             score=hit.score,
             symbol=UNSET if hit.symbol is None else hit.symbol,
             text=hit.text[: self.chars],
-            related=related or UNSET,
+            related=self._related(hit) or UNSET,
         )
 
-    def _graph(self, name: str) -> Graph:
-        graph = self._graphs.get(name)
+    def _related(self, hit: Hit) -> list[str]:
+        """Files around a place; none where the index is not in this process."""
+        graph = self._graphs.get(hit.collection)
         if graph is None:
-            graph = Graph(self.live[name].collection, self._history(name))
-            self._graphs[name] = graph
-        return graph
+            collection = self.live[hit.collection].collection
+            history = self._history(hit.collection)
+            if not isinstance(collection, Collection):
+                return []
+            past = history if isinstance(history, Collection) else None
+            graph = self._graphs[hit.collection] = Graph(collection, past)
+        return graph.around(hit.path).related()
 
 
 def open_retriever(  # noqa: PLR0913 - what is opened, for whom, and how

@@ -15,7 +15,7 @@ from vectors.log import OtherEncoder
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vectors.collection import Collection
+    from vectors.engine import Engine
     from vectors.follow import Follower
 
 log = structlog.get_logger()
@@ -36,7 +36,7 @@ class LiveCollection:
 
     def __init__(
         self,
-        collection: Collection,
+        collection: Engine,
         follower: Follower | None = None,
         read_age: Callable[[], float | None] = lambda: None,
         limit_s: float = 60.0,

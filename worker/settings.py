@@ -7,6 +7,7 @@ import socket
 from importlib.resources import files
 from pathlib import Path
 from secrets import token_hex
+from typing import Literal
 
 from msgspec import Struct, field
 
@@ -24,6 +25,9 @@ class Settings(Struct, frozen=True, kw_only=True):
         model_path: registry of models, or the folder of one; by default `models` in `data_dir`,
             and where that names no champion the packaged model.
         partitions: how many the queue is cut into, the same for everybody; 0 is not at all.
+        vector_engine: where the index is searched: in each worker, or in a Redis with the Query
+            Engine, which all of them share.
+        vector_redis_url: that Redis; never the queue's, which a search would hold up.
         lease_ms: a worker silent for this long loses what it holds to another.
         max_deliveries: after this many an entry becomes a dead letter unhandled.
         idempotency_seconds: how long a task id is remembered as decided.
@@ -45,6 +49,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     enable_rag: bool = field(name="ENABLE_RAG", default=True)
     model_path: str | None = field(name="MODEL_PATH", default=None)
     vectorstore_path: str | None = field(name="VECTORSTORE_PATH", default=None)
+
+    vector_engine: Literal["embedded", "redis"] = field(name="VECTOR_ENGINE", default="embedded")
+    vector_redis_url: str | None = field(name="VECTOR_REDIS_URL", default=None)
 
     redis_url: str | None = field(name="REDIS_URL", default=None)
     data_dir: str = field(name="CORTEX_DATA_DIR", default=".cortex")
@@ -79,6 +86,19 @@ class Settings(Struct, frozen=True, kw_only=True):
     def store(self) -> Path:
         """Where snapshots are."""
         return Path(self.vectorstore_path or Path(self.data_dir, "store"))
+
+    @property
+    def vectors_at(self) -> str | None:
+        """Address of the Redis of the vectors; None where each worker has them.
+
+        Raises:
+            FatalError: it is missing, or that of the queue.
+        """
+        if self.vector_engine == "embedded":
+            return None
+        if not self.vector_redis_url or self.vector_redis_url == self.redis_url:
+            raise FatalError("VECTOR_ENGINE=redis needs a VECTOR_REDIS_URL other than the queue's")
+        return self.vector_redis_url
 
     @property
     def fresh_config(self) -> RolloutConfig:

@@ -103,9 +103,8 @@ class Shelf:
 
     def _connect(self) -> Redis | None:
         """Connect to the Redis of the vectors, where they are in one."""
-        if self._settings.vector_engine == "embedded":
-            return None
-        return connect(self._settings.vector_redis_url, role="vectors")
+        address = self._settings.vectors_at
+        return None if address is None else connect(address, role="vectors")
 
     def _engine(self, name: str) -> Engine:
         """Open what keeps a collection.

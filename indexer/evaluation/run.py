@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from indexer.evaluation.cut import Question
+    from vectors.engine import Engine
     from vectors.types import Encoder
 
 _FILES = 10
@@ -79,6 +80,7 @@ def evaluate(  # noqa: PLR0913 - what is measured, and how
     encoder: Encoder,
     *,
     asking: Encoder | None = None,
+    engine: Callable[[Collection], Engine] | None = None,
     count: int = 300,
     live: bool = False,
     memory: bool = True,
@@ -92,6 +94,7 @@ def evaluate(  # noqa: PLR0913 - what is measured, and how
         encoder: embeds chunks and history.
         asking: embeds questions, where the model tells them from what may be found; None is the
             same encoder.
+        engine: puts a collection where it is to be searched; None searches it in memory.
         count: how many commits to ask for.
         live: learn from every answer before the next question, as finished tasks teach.
         memory: whether past work is remembered at all.
@@ -118,15 +121,16 @@ def evaluate(  # noqa: PLR0913 - what is measured, and how
         code = Collection.open(store, built.collection, embedder=encoder.identity)
         commits = history.chunk_count
         asked = len(past.questions) + len(foreign)
+        searched, remembered = (engine(each) if engine else each for each in (code, history))
         answers, empty = [], []
         for number, text in enumerate(foreign, 1):
-            found = retrieve(code, history, [text], asking.encode([text]), _CONTEXT)[0]
+            found = retrieve(searched, remembered, [text], asking.encode([text]), _CONTEXT)[0]
             empty.append(float(not found))
             progress(number, asked)
         for number, question in enumerate(past.questions, len(foreign) + 1):
-            answers.append(_answer(code, history, asking, question))
+            answers.append(_answer(searched, remembered, asking, question))
             if live:
-                history.apply(deltas([question.commit], encoder)[0])
+                remembered.apply(deltas([question.commit], encoder)[0])
             progress(number, asked)
         size = sum(path.stat().st_size for path in store.rglob("*") if path.is_file())
     return Report(
@@ -151,7 +155,7 @@ def evaluate(  # noqa: PLR0913 - what is measured, and how
     )
 
 
-def _answer(code: Collection, history: Collection, encoder: Encoder, question: Question) -> Answer:
+def _answer(code: Engine, history: Engine, encoder: Encoder, question: Question) -> Answer:
     texts = [question.commit.subject]
     begun = time.perf_counter()
     vectors = encoder.encode(texts)
