@@ -160,7 +160,7 @@ def freshness(writing: Indexer, workers: Sequence[Process], root: Path) -> float
     lines = (REPOSITORY / "vectors" / "types.py").read_text()
     text = f"{lines}\n\ndef calibrate_{word}():\n    return 'how the {word} is calibrated'\n"
     for worker in workers:
-        worker.ask("until", query=f"calibrate the {word} procedure", path=path, word=word)
+        worker.ask("until", query=f"how the {word} is calibrated", path=path, word=word)
     time.sleep(random.uniform(0.1, 0.3))  # meet the workers at any point of their loops
     begun = time.monotonic()
     (root / path).write_text(text)

@@ -24,6 +24,7 @@ from vectors.encoder import open_encoder
 from vectors.follow import Follower
 
 _RESULTS = 5
+_SEEN = 20  # every file of a resampled store is there seven times
 _ASK_EVERY_S = 0.005  # leaves the machine to what is measured
 _LEAST_PAUSE_S = 0.002
 _AFTERWARDS_S = 2.0
@@ -59,7 +60,7 @@ class Worker:
         """Ask until a chunk of a file with a word in it is found."""
         vector = self._encoder.encode([query])[0]
         while True:
-            for hit in self._collection.search(query, vector, _RESULTS):
+            for hit in self._collection.search(query, vector, _SEEN):
                 if hit.path == path and word in hit.text:
                     return {"at": time.monotonic()}
             time.sleep(_ASK_EVERY_S)
