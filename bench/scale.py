@@ -39,6 +39,7 @@ from indexer.scan import Rules
 from indexer.snapshots import Snapshots
 from streams.keys import Keys
 from vectors.collection import Collection
+from vectors.embedding_cache import CachedEncoder
 from vectors.encoder import open_encoder
 from vectors.manifest import list_collections, read_manifest
 
@@ -120,7 +121,7 @@ def percentiles(name: str, values: Sequence[float]) -> dict[str, float]:
 @contextmanager
 def indexer(url: str, store: Path, root: Path) -> Iterator[tuple[Indexer, Snapshots]]:
     client, keys = redis.Redis.from_url(url), Keys()
-    encoder = open_encoder()
+    encoder = CachedEncoder(open_encoder(), None)
     ledger = Ledger(client, keys, store, NAME, encoder)
     snapshots = Snapshots(client, keys, ledger, store, every_chunks=1)
     yield Indexer(root, Rules(), ledger, encoder), snapshots

@@ -25,7 +25,7 @@ from vectors.follow import Follower
 
 _RESULTS = 5
 _SEEN = 20  # every file of a resampled store is there seven times
-_ASK_EVERY_S = 0.005  # leaves the machine to what is measured
+_ASK_EVERY_S = 0.02  # leaves the machine to what is measured
 _LEAST_PAUSE_S = 0.002
 _AFTERWARDS_S = 2.0
 
