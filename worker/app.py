@@ -53,6 +53,10 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+# What a batch may take when many tasks wait: retrieval reads the whole index once for a batch, and
+# costs half as much a task at thirty tasks as at five. A rollback waits for a batch at most.
+_BATCH_SECONDS = 0.15
+
 
 def main() -> int:
     """Run a worker until TERM or INT, then drain; returns the exit code.
@@ -119,7 +123,11 @@ def main() -> int:
     pump = Pump(
         lanes,
         client,
-        PumpSettings(window_ms=1000 * settings.idempotency_seconds, max_batch=settings.batch_size),
+        PumpSettings(
+            window_ms=1000 * settings.idempotency_seconds,
+            max_batch=settings.batch_size,
+            target_seconds=_BATCH_SECONDS,
+        ),
         count,
         pressure.may_read,
     )
