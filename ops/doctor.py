@@ -86,6 +86,7 @@ def _checks() -> "dict[str, Check]":
         "indexers": readers.indexers,
         "learners": readers.learners,
         "snapshots": index.snapshots,
+        "collections": index.collections,
         "delta-log": index.log_gaps,
         "index-age": index.ages,
         "encoder": models.encoder,

@@ -84,6 +84,8 @@ class Searcher:
         ]
         self._joint = Joint()
         self._graphs = {each.name: Graph(each, history) for each, history in self._searched}
+        for each in self._graphs.values():
+            each.settle()
 
     def search(self, query: Query, count: int) -> Found:
         """Return the `count` best places of all collections."""

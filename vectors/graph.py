@@ -7,13 +7,13 @@ not change, what was read stays remembered.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from itertools import chain, islice, zip_longest
 from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec import Struct
 
+from vectors.graph_tables import Reading, Tables, size_of
 from vectors.imports import (
     are_paired,
     bare_name,
@@ -23,7 +23,6 @@ from vectors.imports import (
     references,
 )
 from vectors.lexical import terms
-from vectors.touched import Touched
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -42,6 +41,7 @@ _SHOWN = 10  # neighbours of one kind
 _HEAD_LINES = 100  # imports stand in the first lines of a file
 _CANDIDATES = 400  # files whose first lines are read for who imports one
 _SMALL = 1_000  # files of a segment that are all looked at where a name is no word
+_AT_ONCE = 3_000  # files and pieces of past work that are read while somebody waits: 30 ms
 _REMEMBERED = 50_000  # files whose imports are remembered, 500 bytes each
 
 
@@ -83,41 +83,56 @@ class Graph:
         """
         self._collection = collection
         self._history = history
-        self._touched = Touched()
-        self._names: list[_Names] = []
+        self._tables = Tables()
+        self._reading: Reading | None = None
         self._seen: tuple[View, View | None] | None = None
-        self._lasting: object = None
         self._known: dict[str, Neighbourhood] = {}
         self._references: dict[str, tuple[Reference, ...]] = {}
         self._importers: dict[str, list[str]] = {}
 
     def around(self, path: str) -> Neighbourhood:
-        """What stands around a file as the collection is now."""
+        """What stands around a file as the collection is now.
+
+        After a large new base was put in place, it is what is known of the one before for a moment:
+        reading its names takes a second for 100,000 files, and nobody is to wait for that.
+        """
         self._follow()
         known = self._known.get(path)
         if known is None:
             known = self._known[path] = self._look(path)
         return known
 
+    def settle(self) -> None:
+        """Wait until what is in place is read: who asks once wants the whole answer."""
+        self._follow()
+        if self._reading is not None:
+            self._reading.thread.join()
+
     def _follow(self) -> None:
-        now = self._collection.view, self._history.view if self._history else None
-        if self._seen is not None and self._seen[0] is now[0] and self._seen[1] is now[1]:
+        view, past = self._collection.view, self._history.view if self._history else None
+        reading = self._reading
+        finished = reading is not None and not reading.thread.is_alive()
+        seen = self._seen
+        if seen and seen[0] is view and seen[1] is past and not finished:
             return
-        view, past = now
-        if view.lasting is not self._lasting:
-            self._lasting = view.lasting
-            self._names = [_Names() for _ in view.segments]
+        self._seen, self._known = (view, past), {}
+        if reading is not None and finished:
+            self._tables, self._reading = reading.tables, None
             self._references, self._importers = {}, {}
         if len(self._references) > _REMEMBERED:
             self._references, self._importers = {}, {}
-        for names, segment in zip(self._names, view.segments, strict=True):
-            names.follow(segment)
-        if past is not None:
-            self._touched.follow(past)
-        self._seen, self._known = now, {}
+        if not self._tables.are_of(view, past) and self._reading is None:
+            fresh = Tables()
+            if size_of(view, past) <= _AT_ONCE:
+                fresh.read(view, past)
+                self._tables = fresh
+            else:
+                self._reading = Reading.begin(fresh, view, past)
+            self._references, self._importers = {}, {}
+        self._tables.follow(view, past)
 
     def _look(self, path: str) -> Neighbourhood:
-        together = self._touched.with_path(path)
+        together = self._tables.touched.with_path(path)
 
         def ordered(paths: Iterable[str]) -> tuple[str, ...]:
             best = sorted(
@@ -171,8 +186,8 @@ class Graph:
         """Files in whose first lines a name stands."""
         words = list(dict.fromkeys(terms(name)))
         if not words:
-            few = len(self._names[number]) <= _SMALL
-            return list(self._names[number].paths) if few else []
+            paths = self._tables.names[min(number, 1)].paths
+            return list(paths) if len(paths) <= _SMALL else []
         found = segment.postings(words)
         if len(found) < len(words):
             return []
@@ -200,39 +215,13 @@ class Graph:
 
     def _named(self, name: str) -> list[str]:
         """Files that may be looked up by a name, those that are gone included."""
-        return list(dict.fromkeys(chain.from_iterable(each.get(name) for each in self._names)))
+        return list(
+            dict.fromkeys(chain.from_iterable(each.get(name) for each in self._tables.names))
+        )
 
     @property
     def _view(self) -> View:
         return self._collection.view if self._seen is None else self._seen[0]
-
-
-class _Names:
-    """Paths of one segment by what they may be looked up by; paths that are gone included."""
-
-    def __init__(self) -> None:
-        self.paths: dict[str, None] = {}
-        self._files = 0
-        self._by_name: defaultdict[str, list[str]] = defaultdict(list)
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def get(self, name: str) -> list[str]:
-        """Paths that may be looked up by a name."""
-        return self._by_name.get(name, [])
-
-    def follow(self, segment: Segment) -> None:
-        """Add the files that a segment has gained."""
-        files = segment.columns.file
-        count = int(files[-1]) + 1 if len(files) else 0
-        for number in range(self._files, count):
-            path = segment.path(number)
-            if path not in self.paths:
-                self.paths[path] = None
-                for name in names_of(path):
-                    self._by_name[name].append(path)
-        self._files = count
 
 
 def _is_in(ids: NDArray[np.int32], among: NDArray[np.int32]) -> NDArray[np.bool_]:

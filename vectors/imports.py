@@ -73,7 +73,6 @@ class Path(NamedTuple):
         bare: its name without suffix and without what makes it the name of a test, lower case.
         is_test: whether its name or folder says so.
         family: of languages that import one another; empty if none is known.
-        names: what the last part of a reference to it, or `bare` of its test, may be; lower case.
     """
 
     folder: tuple[str, ...]
@@ -82,7 +81,6 @@ class Path(NamedTuple):
     bare: str
     is_test: bool
     family: str
-    names: frozenset[str]
 
 
 def references(path: str, text: str) -> tuple[Reference, ...]:
@@ -110,8 +108,8 @@ def are_paired(one: str, other: str) -> bool:
 
 
 def names_of(path: str) -> frozenset[str]:
-    """What a file may be looked up by, lower case: `Path.names`."""
-    return _split(path).names
+    """What the last part of a reference to a file, or `bare_name` of its test, may be."""
+    return frozenset(_names(path))
 
 
 def bare_name(path: str) -> str:
@@ -144,12 +142,8 @@ def _split(path: str) -> Path:
     bare = match[1] if match else stem
     in_tests = any(each.lower() in _TEST_FOLDERS for each in folders)
     spellings: tuple[tuple[str, ...], ...] = ((*folder, stem),)
-    names = {stem.lower(), bare.lower()}
     if folder and stem in _ENTRIES:
         spellings += (folder,)
-        names.add(folder[-1].lower())
-    if folder and family == "go":
-        names.add(folder[-1].lower())
     return Path(
         folder,
         suffix.lower(),
@@ -157,8 +151,18 @@ def _split(path: str) -> Path:
         bare.lower(),
         bare != stem or in_tests,
         family,
-        frozenset(names),
     )
+
+
+def _names(path: str) -> set[str]:
+    """What a file may be looked up by; asked of every file there is, so nothing else is done."""
+    folder, _, name = path.rpartition("/")
+    stem, suffix = posixpath.splitext(name)
+    match = _TEST_NAME.match(stem)
+    names = {stem.lower(), match[1].lower() if match else stem.lower()}
+    if folder and (stem in _ENTRIES or suffix == ".go"):
+        names.add(folder.rpartition("/")[2].lower())
+    return names
 
 
 def _parts(path: str) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ _PAGE = 1_000
 
 
 class Touched:
-    """An inverted table of a history. It grows with it; a new base begins it anew.
+    """An inverted table of a history. It grows with it; a new base takes a new one.
 
     One piece of work on n files speaks with a weight of 1 / (n - 1) for each pair of them.
     """
@@ -30,12 +30,18 @@ class Touched:
         self._by_path: defaultdict[str, list[int]] = defaultdict(list)
         self._known: dict[str, dict[str, float]] = {}
 
+    def is_of(self, view: View) -> bool:
+        """Whether the base of a view is the one that was read."""
+        return self._lasting is view.lasting
+
+    def read(self, view: View) -> None:
+        """Begin with the base of a view, and go on with the rest; to be called once."""
+        self._lasting = view.lasting
+        self._read = [0] * len(view.segments)
+        self.follow(view)
+
     def follow(self, view: View) -> None:
-        """Take over what a history has now."""
-        if view.lasting is not self._lasting:
-            self._lasting = view.lasting
-            self._read = [0] * len(view.segments)
-            self._work, self._by_path = [], defaultdict(list)
+        """Take over what a history has gained; its base is the one that was read."""
         for number, segment in enumerate(view.segments):
             for start in range(self._read[number], len(segment.alive), _PAGE):
                 self._add(segment, start, min(start + _PAGE, len(segment.alive)))

@@ -34,6 +34,18 @@ def snapshots(ground: Ground) -> Iterator[Finding]:
         yield _snapshot(ground, name)
 
 
+def collections(ground: Ground) -> Iterator[Finding]:
+    """Look whether there is every collection that masters name."""
+    from vectors.manifest import list_collections
+
+    wanted = {source.name for master in ground.masters.all for source in master.sources}
+    if absent := sorted(wanted - {*list_collections(ground.settings.store)}):
+        names = ", ".join(absent)
+        yield Finding("collections", "ok", f"not there, searched as empty: {names}")
+    else:
+        yield Finding("collections", "ok", f"all there: {', '.join(sorted(wanted))}")
+
+
 def ages(ground: Ground) -> Iterator[Finding]:
     """Look how far the index of each collection may lag behind the files."""
     from vectors.currency import read_age

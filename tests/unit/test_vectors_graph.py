@@ -114,3 +114,21 @@ def test_followed_or_made_anew_from_base_or_delta_it_is_the_same(
     reopened = Graph(Collection.open(tmp_path, "code"), history)
     for path in paths:
         assert reopened.around(path) == graph.around(path)
+
+
+def test_what_is_large_is_read_beside_and_then_is_the_same(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, history: Collection
+) -> None:
+    for each in (filled(), history):
+        write_snapshot(each, tmp_path, token=1)
+    opened = Collection.open(tmp_path, "code"), Collection.open(tmp_path, "code" + HISTORY)
+    at_once = Graph(*opened)
+    expected = [at_once.around(path) for path in FILES]
+    monkeypatch.setattr("vectors.graph._AT_ONCE", 0)
+    beside = Graph(*opened)
+    beside.settle()
+    assert [beside.around(path) for path in FILES] == expected
+    assert any(beside.around(path).changed_with for path in FILES)
+    opened[0].apply(put("src/shop/tax.py", 1, "from .prices import total\n"))
+    assert "src/shop/tax.py" in beside.around("src/shop/prices.py").imported_by
+    assert "src/shop/prices.py" in beside.around("src/shop/tax.py").imports
