@@ -70,6 +70,7 @@ class Repo:
 
 def related(repo: Repo) -> dict[str, float]:
     graph = Graph(repo.code, repo.history)
+    graph.settle()
     ten = [[hit.path for hit in hits] for hits in repo.ask(10)]
     five = [paths[:5] for paths in ten]
     cold, warm = [], []
