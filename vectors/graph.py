@@ -63,7 +63,7 @@ class Neighbourhood(Struct, frozen=True):
     def related(self, most: int = RELATED) -> list[str]:
         """The best of every kind in turn, each path once; of what changed together, two.
 
-        On seven repositories that is what later commits touched most (docs/retrieval.md).
+        On six repositories later commits touched those most often (`bench.context`).
         """
         often, also = self.changed_with[::2], self.changed_with[1::2]
         kinds = (often, also, self.tests, self.imports, self.imported_by)
