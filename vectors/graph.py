@@ -14,13 +14,13 @@ import numpy as np
 from msgspec import Struct
 
 from vectors.graph_tables import Reading, Tables, size_of
+from vectors.import_lines import references
 from vectors.imports import (
     are_paired,
     bare_name,
     closeness,
     may_import,
     names_of,
-    references,
 )
 from vectors.lexical import terms
 

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from vectors.imports import are_paired, closeness, may_import, references
+from vectors.import_lines import references
+from vectors.imports import are_paired, closeness, may_import
 
 
 def means(path: str, text: str, target: str) -> bool:
