@@ -18,6 +18,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import redis
 
 from bench.scale_store import NAME
+from contracts.errors import TransientError
 from streams.keys import Keys
 from vectors.collection import Collection
 from vectors.encoder import open_encoder
@@ -28,6 +29,7 @@ _SEEN = 20  # every file of a resampled store is there seven times
 _ASK_EVERY_S = 0.02  # leaves the machine to what is measured
 _LEAST_PAUSE_S = 0.002
 _AFTERWARDS_S = 2.0
+_RETRY_S = 0.5
 
 
 def memory() -> dict[str, float]:
@@ -89,7 +91,11 @@ class Worker:
     @staticmethod
     def _follow(follower: Follower) -> None:
         while True:
-            follower.poll(block_ms=500)
+            try:
+                follower.poll(block_ms=500)
+            except TransientError as error:  # a worker goes on, too
+                print(error, file=sys.stderr, flush=True)
+                time.sleep(_RETRY_S)
 
 
 def main() -> None:
