@@ -231,15 +231,13 @@ class EngineCollection:
         return self._fill(store, info)
 
     def start_again(self, store: Path, info: SnapshotInfo) -> None:
-        """Give up everything and be what a snapshot says.
+        """Give up everything and be what a snapshot says, unless another process is at it.
 
         Raises:
             TransientError: it is damaged, or the server could not be reached.
             OtherEncoder: it was written with another encoder; the present state stays.
         """
-        Collection.open(store, self.name, embedder=self.embedder)  # else there is nothing to be
-        self.clear()
-        self._fill(store, info)
+        self._fill(store, info, instead_of=self.position)
 
     def clear(self) -> None:
         """Remove everything.
@@ -250,10 +248,13 @@ class EngineCollection:
         with _translated():
             self._writer.clear()
 
-    def _fill(self, store: Path, info: SnapshotInfo) -> bool:
+    def _fill(
+        self, store: Path, info: SnapshotInfo, *, instead_of: LogPosition | None = None
+    ) -> bool:
         opened = Collection.open(store, self.name, embedder=self.embedder)
+        deltas = deltas_of(opened.freeze())
         with _translated():
-            return self._writer.fill(deltas_of(opened.freeze()), opened.position, info.snapshot)
+            return self._writer.fill(deltas, opened.position, info.snapshot, instead_of=instead_of)
 
     def _gather(
         self,

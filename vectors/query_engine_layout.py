@@ -4,6 +4,7 @@ One index holds the chunks of all collections and tenants of one encoder, so tha
 encoders never meet; tenant and collection are fields that every search filters by. Beside the
 chunks a collection has three hashes: `meta` (position in the delta log, sizes), `files` (path to
 version, content hash and number of chunks) and `terms` (term to the number of chunks it is in).
+While it starts again, `gone` has the files whose chunks are still to be removed.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class Layout:
         return f"{self.index}:chunk:"
 
     def key(self, name: str) -> str:
-        """A hash of this collection: `meta`, `files` or `terms`."""
+        """A key of this collection: of one of its hashes, or of who fills it."""
         return f"{self.index}:{name}:{self.tenant}:{self.collection}"
 
     def chunk_keys(self, path: str, row: FileRow) -> list[str]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from redis.exceptions import WatchError
+from redis.exceptions import LockError, WatchError
 
 from contracts.errors import FatalError
 from vectors.log import Gap
@@ -17,13 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from redis import Redis
+    from redis.lock import Lock
 
     from vectors.log import LogEntry
     from vectors.query_engine_layout import ChunkRow, Layout
     from vectors.types import FileDelta
 
-_FILLING_S = 3_600  # after which who fills is taken for dead
+_FILLING_S = 60.0  # after which who fills, and says nothing, is taken for dead
+_SAYS_SO_EVERY = 64  # files
 _AT_ONCE = 1_000  # keys removed per exchange
+_NO_LOG = "-"  # no entry follows it, so a collection that starts again takes none until it is full
 
 
 class Meta(NamedTuple):
@@ -79,24 +83,48 @@ class Writer:
                 except WatchError:
                     continue  # another one was first; look at what it left
 
-    def fill(self, deltas: Iterable[FileDelta], position: LogPosition, snapshot: str) -> bool:
+    def fill(
+        self,
+        deltas: Iterable[FileDelta],
+        position: LogPosition,
+        snapshot: str,
+        *,
+        instead_of: LogPosition | None = None,
+    ) -> bool:
         """Take over a whole snapshot; what is newer stays.
+
+        Args:
+            deltas: the files.
+            position: of the snapshot in the log.
+            snapshot: its name.
+            instead_of: give up what is there first, if that is the position it is still at.
 
         Returns:
             Whether it did; not while another one is at it.
 
         Raises:
-            redis.RedisError: the server could not be asked.
+            redis.RedisError: the server could not be asked, or took this one for dead.
         """
-        turn = self.layout.key("filling")
-        if not self.client.set(turn, "1", nx=True, ex=_FILLING_S):
+        turn = self.client.lock(
+            self.layout.key("filling"), timeout=_FILLING_S, blocking=False, thread_local=False
+        )
+        if not turn.acquire():
             return False
         try:
-            for delta in deltas:
+            if instead_of is not None and self.meta().position != instead_of:
+                return False  # another one has just done it
+            self._forget(turn)
+            if instead_of is not None:
+                self._drop()
+                self._forget(turn)
+            for number, delta in enumerate(deltas):
+                if number % _SAYS_SO_EVERY == 0:
+                    turn.reacquire()
                 self.replace(delta)
             self._move(position, snapshot)
         finally:
-            self.client.delete(turn)
+            with suppress(LockError):  # another one's turn by now
+                turn.release()
         return True
 
     def clear(self) -> None:
@@ -105,13 +133,41 @@ class Writer:
         Raises:
             redis.RedisError: the server could not be asked.
         """
-        key = self.layout.key
-        files: Any = self.client.hgetall(key("files"))
-        keys = [key(name) for name in ("meta", "terms", "files")]
+        self._forget()
+        self._drop()
+        self._forget()
+        self.client.delete(self.layout.key("meta"))
+
+    def _drop(self) -> None:
+        """Give up every file in one step, so that none is written unseen; its chunks are left."""
+        meta, terms, files, gone = map(self.layout.key, ("meta", "terms", "files", "gone"))
+        while True:
+            with _pipeline(self.client) as pipe:
+                try:
+                    pipe.watch(meta)
+                    there = pipe.exists(files)
+                    pipe.multi()
+                    pipe.delete(meta, terms)
+                    pipe.hset(meta, "log_id", _NO_LOG)
+                    if there:
+                        pipe.rename(files, gone)
+                    pipe.execute()
+                except WatchError:
+                    continue
+                return
+
+    def _forget(self, turn: Lock | None = None) -> None:
+        """Remove the chunks of files that were given up, by whomever."""
+        gone = self.layout.key("gone")
+        files: Any = self.client.hgetall(gone)
+        keys: list[str] = []
         for path, row in files.items():
             keys += self.layout.chunk_keys(path.decode(), file_row.decode(row))
         for start in range(0, len(keys), _AT_ONCE):
+            if turn is not None:
+                turn.reacquire()
             self.client.delete(*keys[start : start + _AT_ONCE])
+        self.client.delete(gone)
 
     def _try(self, pipe: Any, delta: FileDelta, entry: LogEntry | None) -> bool:  # noqa: ANN401 - untyped
         pipe.watch(self.layout.key("meta"))
