@@ -102,6 +102,11 @@ class Graph:
             known = self._known[path] = self._look(path)
         return known
 
+    def knows(self, path: str) -> bool:
+        """Whether `around` answers at once: the path was asked for since the last change."""
+        self._follow()
+        return path in self._known
+
     def settle(self) -> None:
         """Wait until what is in place is read: who asks once wants the whole answer."""
         self._follow()

@@ -7,6 +7,7 @@ without an index there is no context (`unavailable`).
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -41,6 +42,25 @@ if TYPE_CHECKING:
     from worker.following import LiveCollection
     from worker.settings import Settings
 
+_LOOKING_S = 0.0005
+"""Seconds a task may wait for related files of places that are new, in the mean of a batch."""
+
+
+@dataclass(slots=True)
+class Allowance:
+    """Time that may be spent on what can be left out."""
+
+    _until: float = 0.0
+
+    def renew(self, seconds: float) -> None:
+        """Allow so much from now on."""
+        self._until = time.perf_counter() + seconds
+
+    @property
+    def left(self) -> bool:
+        """Whether any is left."""
+        return time.perf_counter() < self._until
+
 
 @dataclass(frozen=True, slots=True)
 class IndexRetriever:
@@ -63,6 +83,7 @@ class IndexRetriever:
     shelf: Shelf | None = None
     _joint: Joint = field(default_factory=Joint)
     _graphs: dict[str, Graph] = field(default_factory=dict)
+    _looks: Allowance = field(default_factory=Allowance)
     _unsound: Complaint = field(
         default_factory=lambda: Complaint("searching by words alone", "searching by vectors again")
     )
@@ -136,6 +157,7 @@ class IndexRetriever:
         stale = any(each.stale for each in searched)
         found, by_vectors = self._hits(searched, texts, vectors)
         limited = stale or not by_vectors
+        self._looks.renew(len(texts) * _LOOKING_S)
         return [
             self._context(prefer(hits, master, self.chunks), generation, age, limited=limited)
             for hits, master in zip(found, masters, strict=True)
@@ -187,7 +209,11 @@ class IndexRetriever:
         )
 
     def _related(self, hit: Hit) -> list[str]:
-        """Files around a place; none where the index is not in this process."""
+        """Files around a place; none where the index is not in this process.
+
+        Nor where looking for them would hold up decisions: the first time that a path is found it
+        takes milliseconds. It is found again.
+        """
         graph = self._graphs.get(hit.collection)
         if graph is None:
             collection = self.live[hit.collection].collection
@@ -196,6 +222,8 @@ class IndexRetriever:
                 return []
             past = history if isinstance(history, Collection) else None
             graph = self._graphs[hit.collection] = Graph(collection, past)
+        if not graph.knows(hit.path) and not self._looks.left:
+            return []
         return graph.around(hit.path).related()
 
 

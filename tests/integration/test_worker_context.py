@@ -212,7 +212,8 @@ def test_each_place_names_what_is_related(
         (cart,) = (item for item in context.items if item.path == "shop/cart.py")
         return [] if cart.related is UNSET else [*cart.related]
 
-    assert set(related()) == {"shop/prices.py", "tests/test_cart.py"}
+    around = {"shop/prices.py", "tests/test_cart.py"}
+    wait_until(lambda: set(related()) == around, 10, "what is related is looked for")
     (root / "tests/test_cart.py").unlink()
     list(indexer.apply([FileChange(op="delete", path="tests/test_cart.py")]))
     wait_until(lambda: related() == ["shop/prices.py"], 10, "what is gone is not related")
