@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -29,7 +30,7 @@ from worker.ranking import DEPTH, prefer
 from worker.shelf import Shelf
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from redis import Redis
 
@@ -43,23 +44,27 @@ if TYPE_CHECKING:
     from worker.settings import Settings
 
 _LOOKING_S = 0.0005
-"""Seconds a task may wait for related files of places that are new, in the mean of a batch."""
+"""Seconds that looking for related files of new places may take for each task, in the mean."""
+
+_MOST_SAVED_S = 0.05
 
 
 @dataclass(slots=True)
 class Allowance:
-    """Time that may be spent on what can be left out."""
+    """Time for what can be left out: each task adds to it, what is done takes from it."""
 
-    _until: float = 0.0
+    seconds: float = _MOST_SAVED_S
 
-    def renew(self, seconds: float) -> None:
-        """Allow so much from now on."""
-        self._until = time.perf_counter() + seconds
+    def add(self, seconds: float) -> None:
+        """Allow some more; not much is saved up."""
+        self.seconds = min(self.seconds + seconds, _MOST_SAVED_S)
 
-    @property
-    def left(self) -> bool:
-        """Whether any is left."""
-        return time.perf_counter() < self._until
+    @contextmanager
+    def spend(self) -> Iterator[None]:
+        """Take what the block takes; there may be less than nothing left afterwards."""
+        begun = time.perf_counter()
+        yield
+        self.seconds -= time.perf_counter() - begun
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +162,7 @@ class IndexRetriever:
         stale = any(each.stale for each in searched)
         found, by_vectors = self._hits(searched, texts, vectors)
         limited = stale or not by_vectors
-        self._looks.renew(len(texts) * _LOOKING_S)
+        self._looks.add(len(texts) * _LOOKING_S)
         return [
             self._context(prefer(hits, master, self.chunks), generation, age, limited=limited)
             for hits, master in zip(found, masters, strict=True)
@@ -222,9 +227,10 @@ class IndexRetriever:
                 return []
             past = history if isinstance(history, Collection) else None
             graph = self._graphs[hit.collection] = Graph(collection, past)
-        if not graph.knows(hit.path) and not self._looks.left:
+        if self._looks.seconds <= 0 and not graph.knows(hit.path):
             return []
-        return graph.around(hit.path).related()
+        with self._looks.spend():
+            return graph.around(hit.path).related()
 
 
 def open_retriever(  # noqa: PLR0913 - what is opened, for whom, and how
