@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _WORDS = "words:"
 _ADOPT_EVERY_S = 15.0
+_PAUSE = 200.0  # times as long as a look took: one at a hundred thousand files holds up changes
 
 
 def words_only(content_hash: str) -> str:
@@ -60,8 +61,10 @@ class Backlog:
 
     def adopt(self, known: Mapping[str, FileState]) -> None:
         """Take over what was without vectors at the last look already: who began it may be gone."""
+        begun = time.monotonic()
         states = known.items()
         marked = {(path, at.version) for path, at in states if at.content_hash.startswith(_WORDS)}
         self._waiting.update(path for path, _version in marked & self._seen)
         self._seen = marked
-        self._adopt_at = time.monotonic() + _ADOPT_EVERY_S
+        now = time.monotonic()
+        self._adopt_at = now + max(_ADOPT_EVERY_S, _PAUSE * (now - begun))
