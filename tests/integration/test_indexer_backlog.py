@@ -131,6 +131,7 @@ def test_what_a_dead_indexer_left_is_taken_over_by_one_that_lives(
     tree: Tree4, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backlog, "_ADOPT_EVERY_S", 0.0)
+    monkeypatch.setattr(backlog, "_PAUSE", 0.0)
     living = tree.indexer()
     dead = tree.indexer()
     list(dead.apply(put(*PATHS)))
