@@ -104,6 +104,8 @@ class Follower:
         try:
             load(self._store)
             self.snapshot_error = None
+        except Gap as error:  # found without reading anything: no reason to pause
+            self.snapshot_error = str(error)
         except CortexError as error:
             self.snapshot_error = str(error)
             took = time.monotonic() - begun
