@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from contracts.errors import CortexError
 from vectors.log import Gap, OtherEncoder, check_gap, read
-from vectors.manifest import read_manifest
+from vectors.manifest import manifest_stamp, read_manifest
 from vectors.near import EXACT_UP_TO
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vectors.engine import Followed
 
 _LOOK_EVERY_S = 1.0
-_PAUSE = 20.0  # times as long as reading a damaged snapshot took, before it is read again
+_PAUSE = 20.0  # times as long as reading a damaged snapshot took, before the same is read again
 
 
 class Follower:
@@ -44,7 +44,8 @@ class Follower:
         self._store = store
         self._log_key = log_key
         self._look_at = 0.0
-        self._barred_until = 0.0
+        self._refused: tuple[int, int] | None = None
+        self._refused_until = 0.0
         self._loading: threading.Thread | None = None
 
     def poll(self, block_ms: int = 0, count: int = 64) -> int:
@@ -98,9 +99,11 @@ class Follower:
 
     def _load(self, load: Callable[[Path], object]) -> None:
         """Take over a snapshot; whatever is wrong with it, the log can still be followed."""
-        if self._store is None or time.monotonic() < self._barred_until:
+        if self._store is None:
             return
-        begun = time.monotonic()
+        begun, stamp = time.monotonic(), manifest_stamp(self._store, self.collection.name)
+        if stamp == self._refused and begun < self._refused_until:
+            return
         try:
             load(self._store)
             self.snapshot_error = None
@@ -109,7 +112,7 @@ class Follower:
         except CortexError as error:
             self.snapshot_error = str(error)
             took = time.monotonic() - begun
-            self._barred_until = begun + _PAUSE * took
+            self._refused, self._refused_until = stamp, begun + _PAUSE * took
 
     def _start_again(self, store: Path) -> None:
         """Take over the snapshot in place wholly: nothing applied from the log is to be trusted.

@@ -153,7 +153,8 @@ def test_killed_again_and_again_it_keeps_everything_once(
 ) -> None:
     total, chance = 1_200, random.Random(4)
     folder = dataset_folder(tmp_path / ".cortex")
-    processes = [spawn("learner", cwd=tmp_path, **QUICK)]
+    options = QUICK | {"LEARNER_MAX_DELIVERIES": "100"}  # one entry may meet every kill
+    processes = [spawn("learner", cwd=tmp_path, **options)]
     with running(processes):
         for first in range(0, total, 100):
             numbers = range(first, first + 100)
@@ -167,7 +168,7 @@ def test_killed_again_and_again_it_keeps_everything_once(
             version = read_manifest(folder).version
             wait_until(lambda v=version: read_manifest(folder).version > v, LOADED, "it writes")
             processes[-1].send_signal(signal.SIGKILL)
-            processes.append(spawn("learner", cwd=tmp_path, **QUICK))
+            processes.append(spawn("learner", cwd=tmp_path, **options))
         wait_until(lambda: done(client), LOADED, "everything acknowledged")
         assert terminate(processes[-1]) == 0
     dataset = dataset_of(tmp_path)

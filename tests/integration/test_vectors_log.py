@@ -281,6 +281,31 @@ def test_a_damaged_snapshot_does_not_stop_following(
     assert "columns.npy" in (follower.snapshot_error or "")
 
 
+def test_a_damaged_snapshot_holds_up_no_newer_one(
+    redis_client: redis.Redis,
+    collection: Collection,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("vectors.follow._PAUSE", 1e9)
+    info = write_snapshot(collection, tmp_path, token=1)
+    (tmp_path / "code" / info.snapshot / "columns.npy").unlink()
+    follower = Follower(redis_client, collection, tmp_path, LOG)
+    fill(redis_client, 3)
+    assert follower.poll() == 3
+
+    redis_client.delete(LOG, VERSIONS)
+    fill(redis_client, 2, prefix="anew")
+    with pytest.raises(Gap):
+        follower.poll()
+    indexer = Collection.empty("code", DIM, "test")
+    Follower(redis_client, indexer, None, LOG).poll()
+    write_snapshot(indexer, tmp_path, token=2)
+    follower.poll()
+    assert not follower.stale
+    assert collection.files() == indexer.files()
+
+
 def test_a_log_holds_vectors_of_one_encoder(redis_client: redis.Redis) -> None:
     fill(redis_client, 3)
     with pytest.raises(OtherEncoder, match="embedded by test, not by other"):
