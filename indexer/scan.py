@@ -106,6 +106,15 @@ class Tree:
                 with _forgiving(path):
                     yield from _counting(path, entry.stat(follow_symlinks=False))
 
+    def lacks(self, path: str) -> bool:
+        """Whether neither a file nor a directory is at a path that no ignore rule leaves out."""
+        if not is_relative(path) or self._ignore.hides(path):
+            return False
+        mode = 0
+        with _forgiving(path):
+            mode = os.lstat(self.root / path).st_mode
+        return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
     def read(self, path: str) -> FileContent | None:
         """What a file says now, or None if it is gone or does not count.
 

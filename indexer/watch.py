@@ -63,7 +63,8 @@ class Mirror:
 
         Args:
             scopes: paths relative to the root; a directory stands for all in it, "" for the root.
-                A file named here is reported even if it looks the same.
+                A file named here is reported even if it looks the same, and so is what is gone
+                though it was never seen: it may have been there long enough for an indexer.
 
         Raises:
             TransientError: the root is gone, or the disk failed.
@@ -78,8 +79,9 @@ class Mirror:
         self._seen.update(now)
         for path in gone:
             del self._seen[path]
+        missed = {path for path in scopes.difference(now, gone, ("",)) if tree.lacks(path)}
         return [self._change("put", path) for path in changed] + [
-            self._change("delete", path) for path in gone
+            self._change("delete", path) for path in (*gone, *_outermost(missed))
         ]
 
     def _below(self, scopes: set[str]) -> list[str]:

@@ -122,9 +122,8 @@ class Collection:
         return self._contents.state(path)
 
     def paths_under(self, prefixes: tuple[str, ...]) -> list[str]:
-        """Files that are there and whose path begins with one of the prefixes; looks at all."""
-        paths = self._contents.paths() if prefixes else []
-        return [path for path in paths if path.startswith(prefixes) and self.holds(path)]
+        """Files that are there and whose path begins with one of the prefixes."""
+        return [path for path in self._contents.paths_under(prefixes) if self.holds(path)]
 
     def states(self) -> dict[str, FileState]:
         """Every file known, removed ones with an empty hash; a commit must exceed its version."""

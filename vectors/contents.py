@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from functools import cached_property
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +15,8 @@ from vectors.types import FileState
 from vectors.view import View
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vectors.base import Base
     from vectors.types import FileDelta
 
@@ -53,9 +58,17 @@ class Contents:
         """What is known of every file; a copy."""
         return self.base.base.states() | self.changed.copy()
 
-    def paths(self) -> list[str]:
-        """Every file known."""
-        return list(dict.fromkeys((*self.base.base.paths, *self.changed.copy())))
+    def paths_under(self, prefixes: tuple[str, ...]) -> list[str]:
+        """Files known, removed ones too, whose path begins with one of the prefixes; once each."""
+        found = dict.fromkeys(path for path in self.changed.copy() if path.startswith(prefixes))
+        for prefix in prefixes:
+            below = islice(self._sorted, bisect_left(self._sorted, prefix), None)
+            found.update((path, None) for path in takewhile(_starts_with(prefix), below))
+        return list(found)
+
+    @cached_property
+    def _sorted(self) -> list[str]:
+        return sorted(self.base.base.paths)
 
     @property
     def delta_size(self) -> int:
@@ -95,6 +108,10 @@ class Contents:
         for at, entry in other.latest.values():
             if at >= seq:
                 self.apply(entry, at)
+
+
+def _starts_with(prefix: str) -> Callable[[str], bool]:
+    return lambda path: path.startswith(prefix)
 
 
 def _length(segment: LiveBase | LiveDelta, chunks: range) -> int:

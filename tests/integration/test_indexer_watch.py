@@ -172,6 +172,23 @@ def test_a_sweep_finds_what_no_notification_told(tmp_path: Path) -> None:
     assert mirror.look({""}) == []
 
 
+def test_what_came_and_went_between_two_looks_is_reported_gone(tmp_path: Path) -> None:
+    """An indexer that was told of it before may have read it meanwhile."""
+    (tmp_path / "a/build").mkdir(parents=True)
+    (tmp_path / "a/link.py").symlink_to("b.py")
+    (tmp_path / ".gitignore").write_text("*.log\nbuild/\n")
+    mirror = Mirror(tmp_path, Rules(), "code")
+    mirror.look({""})
+
+    named = {"", "a", "a/gone.py", "b", "b/c", "b/c/gone.py", "a/link.py", "a/x.log", "a/build"}
+
+    assert {(c.op, c.path) for c in mirror.look(named)} == {
+        ("delete", "a/gone.py"),
+        ("delete", "b"),
+        ("delete", "a/link.py"),
+    }
+
+
 def test_changes_travel_through_the_stream_unharmed(redis_client: Redis) -> None:
     keys = Keys()
     changes = [FileChange(op="put", path=f"dir/é {n}.py", root="/src") for n in range(1200)]

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
 import pytest
 from corpus import DIM, put, removal, vector
 
 from vectors.collection import Collection
 from vectors.log import Gap, LogEntry
+from vectors.snapshot import write_snapshot
 from vectors.types import FileDelta, FileState, LogPosition
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -41,6 +46,27 @@ def test_a_file_without_chunks_is_a_file(collection: Collection) -> None:
     collection.apply(put("empty.py", 1))
     assert list(collection.files()) == ["empty.py"]
     assert collection.chunk_count == 0
+
+
+def test_files_below_a_directory_are_found_in_base_and_delta(
+    collection: Collection, tmp_path: Path
+) -> None:
+    for path in ("a.py", "a/x.py", "a/b/y.py", "a-b/z.py", "a/\U0010ffff.py", "ab/a/x.py"):
+        collection.apply(put(path, 1, "login"))
+    write_snapshot(collection, tmp_path, token=1)
+    based = Collection.open(tmp_path, "code")
+    based.apply(removal("a/x.py", 2))
+    based.apply(put("a/new.py", 1, "login"))
+
+    assert sorted(based.paths_under(("a/",))) == ["a/b/y.py", "a/new.py", "a/\U0010ffff.py"]
+    assert sorted(based.paths_under(("a/b/", "a-b/", "a/"))) == [
+        "a-b/z.py",
+        "a/b/y.py",
+        "a/new.py",
+        "a/\U0010ffff.py",
+    ]
+    assert set(based.paths_under(("",))) == based.files().keys()
+    assert based.paths_under(("none/",)) == based.paths_under(()) == []
 
 
 def test_generation_and_position_follow_the_log(collection: Collection) -> None:
