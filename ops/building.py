@@ -130,8 +130,8 @@ def _progress(what: str) -> Iterator[Callable[[Progress], None]]:
 def _encoder(settings: Settings, spread: Spread | None) -> Iterator[tuple[Encoder, int]]:
     """Give an encoder and how many batches it takes at a time."""
     if spread is None:
-        # One thread: with a stream of the engine for each core a build once never ended.
-        yield open_encoder(settings.encoder, side="passage"), 1
+        cores = len(os.sched_getaffinity(0))
+        yield open_encoder(settings.encoder, threads=cores, side="passage"), cores
         return
     own = open_encoder(settings.encoder, side="passage")
     with open_session() as (client, _, _):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from vectors.model_source import Side
 
 
+_importing = threading.Lock()
+
+
 def import_openvino() -> Any:  # noqa: ANN401 # an untyped module
     """Import openvino without its telemetry, which reports every import to its vendor.
 
@@ -31,8 +35,12 @@ def import_openvino() -> Any:  # noqa: ANN401 # an untyped module
         FatalError: openvino is not installed.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # None hides it
-    with needs_extra("retrieval"):
+    with _importing, needs_extra("retrieval"):
         import openvino  # noqa: PLC0415 # heavy
+
+        # Its first look at an array sets up what all others share. Two threads that were the first
+        # waited for each other forever, one with the interpreter's lock (OpenVINO 2026.4).
+        openvino.Tensor(np.empty(1, np.float32))
     return openvino
 
 

@@ -139,6 +139,30 @@ def test_loading_is_quick_and_silent_and_survives_a_fork(encoder: Encoder, tmp_p
     assert encoder.identity
 
 
+TOGETHER = """
+import sys, threading
+from vectors.encoder import open_encoder
+encoder = open_encoder(threads=4)
+sys.setswitchinterval(1e-6)
+begun = False
+def encode():
+    while not begun:
+        pass
+    encoder.encode(["hello"])
+threads = [threading.Thread(target=encode, daemon=True) for _ in range(4)]
+for thread in threads:
+    thread.start()
+begun = True
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_threads_that_begin_together_do_not_wait_for_each_other(encoder: Encoder) -> None:
+    subprocess.run([sys.executable, "-c", TOGETHER], check=True, timeout=60)
+    assert encoder.identity
+
+
 def test_encoding_leaves_the_thread_free_to_run_on_any_core(encoder: Encoder) -> None:
     worker = threading.get_native_id()
     allowed, seen = os.sched_getaffinity(worker), set[frozenset[int]]()
