@@ -27,12 +27,22 @@ class Groups(NamedTuple):
         begins = firsts(keys[0])
         for key in keys[1:]:
             begins |= firsts(key)
-        starts = np.flatnonzero(begins)
-        return cls(starts, np.diff(starts, append=len(begins)))
+        starts = begins.nonzero()[0]
+        sizes = np.empty_like(starts)
+        np.subtract(starts[1:], starts[:-1], out=sizes[:-1])
+        sizes[-1] = len(begins) - starts[-1]
+        return cls(starts, sizes)
 
     def spread(self, values: NDArray[Any]) -> NDArray[Any]:
         """Give each row the value of its group: shape (m,) becomes (n,)."""
-        return np.repeat(values, self.sizes)
+        return values.repeat(self.sizes)
+
+    def table(self, values: NDArray[Any], empty: float) -> NDArray[Any]:
+        """Lay values out a group a row: shape (n,) becomes (m, size of the largest)."""
+        laid = np.full((len(self.starts), int(self.sizes.max())), empty, values.dtype)
+        row = np.arange(len(self.starts)).repeat(self.sizes)
+        laid[row, np.arange(len(values)) - self.starts[row]] = values
+        return laid
 
     def highest(self, values: NDArray[Any]) -> NDArray[Any]:
         """Give the highest value of each group: shape (n,) becomes (m,)."""
@@ -52,6 +62,13 @@ class Groups(NamedTuple):
         ordered = np.sort((group << 32) - values)  # of each group the highest value first
         at = self.starts + np.minimum(k, self.sizes) - 1
         return (group[self.starts] << 32) - ordered[at]
+
+    def is_leading(self, values: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Of each row, whether it is the first of those that have the highest value of a group."""
+        highest = (values == self.spread(self.highest(values))).nonzero()[0]
+        leading = np.zeros(len(values), np.bool_)
+        leading[highest[np.searchsorted(highest, self.starts)]] = True
+        return leading
 
 
 def firsts(keys: NDArray[Any]) -> NDArray[np.bool_]:

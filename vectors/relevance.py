@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from vectors.groups import Groups, firsts
+from vectors.groups import Groups
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -84,21 +84,18 @@ def evidence(
         texts: how many there are.
         size: chunks in the collection.
     """
-    strength, counted = np.zeros(texts), np.zeros(texts)
+    strength = np.zeros(texts)
     if not len(text):
         return Evidence(strength, size)
     # What is no number fits: who ranks it finds out, and it must not look like nothing.
-    fit = np.nan_to_num(dense + coverage, nan=_MOST, posinf=_MOST, neginf=-_MOST)
+    fit = np.fmax(np.fmin(dense + coverage, np.float32(_MOST)), np.float32(-_MOST))
     groups = Groups.of(text)
-    of = text[groups.starts]
-    for _ in range(_BEST):
-        best = groups.highest(fit)
-        there = best > -np.inf
-        strength[of] += np.where(there, best, 0)
-        counted[of] += there
-        taken = np.flatnonzero(fit == groups.spread(best))
-        fit[taken[firsts(text[taken])]] = -np.inf
-    return Evidence(strength / np.maximum(counted, 1), size)
+    laid = groups.table(fit, -np.inf)
+    if laid.shape[1] > _BEST:
+        laid = np.partition(laid, -_BEST, axis=1)[:, -_BEST:]
+    sums = laid.sum(axis=1, dtype=np.float64, where=laid > -np.inf)
+    strength[text[groups.starts]] = sums / np.minimum(groups.sizes, _BEST)
+    return Evidence(strength, size)
 
 
 def signals(files: Evidence, history: Evidence) -> NDArray[np.float64]:

@@ -201,37 +201,39 @@ def best(candidates: Candidates, k: int, fusion: Fusion = DEFAULT) -> Rows:
     """Rank candidates, places apart.
 
     Returns:
-        Of each text what scores as high as the best of the k-th best file, ties included: chunks
-        of k files or more; where there are fewer files, all that is relevant.
+        Of each text the best chunk of every file that scores as high as the k-th best file, ties
+        included; where there are fewer files, all that is relevant.
     """
     if not len(candidates.id):
         return Rows(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float64))
-    points = _score(candidates, fusion)
+    texts = Groups.of(candidates.text)
     files = Groups.of(candidates.file, candidates.text)
+    points = _score(candidates, texts, files, fusion)
     of_files = Groups.of(candidates.text[files.starts])
     kth = of_files.kth_highest(files.highest(points), k)
-    floor = np.where(of_files.sizes < k, 0, np.maximum(kth, 0))
-    texts = Groups.of(candidates.text)
-    kept = np.flatnonzero(points >= texts.spread(floor))
+    fewer = (of_files.sizes < k) | (kth < 0)
+    wanted = files.is_leading(points) | texts.spread(fewer)
+    kept = (wanted & (points >= texts.spread(np.where(fewer, 0, kth)))).nonzero()[0]
     unsound = texts.spread(np.isnan(texts.highest(candidates.dense)))
     scores = np.where(unsound, np.nan, points / _POINTS)
     return Rows(kept, candidates.text[kept], scores[kept])
 
 
-def _score(candidates: Candidates, fusion: Fusion) -> NDArray[np.int64]:
+def _score(
+    candidates: Candidates, texts: Groups, files: Groups, fusion: Fusion
+) -> NDArray[np.int64]:
     """Weigh the signals of candidates.
 
     Returns:
         Shape (n,): points out of 100,000, so that the order of summation cannot decide a tie; -1
         where a candidate is not relevant.
     """
-    texts = Groups.of(candidates.text)
     relevance = (
         fusion.lexical * _relative(candidates.lexical, texts)
         + fusion.dense * _relative(candidates.dense, texts)
         + fusion.path * _relative(candidates.path, texts)
     )
-    coherence = _coherence(candidates, relevance, texts)
+    coherence = _coherence(relevance, texts, files)
     remembers = texts.spread(texts.highest(candidates.memory) > 0)
     weights = fusion.lexical + fusion.dense + fusion.path + fusion.coherence
     scores = (
@@ -276,17 +278,15 @@ def _relative(signal: NDArray[np.float32], texts: Groups) -> NDArray[np.float32]
     return np.asarray(np.maximum(signal, 0) / texts.spread(best), np.float32)
 
 
-def _coherence(
-    candidates: Candidates, relevance: NDArray[np.float32], texts: Groups
-) -> NDArray[np.float32]:
+def _coherence(relevance: NDArray[np.float32], texts: Groups, files: Groups) -> NDArray[np.float32]:
     """How much of the best candidates' relevance lies in each candidate's file, best file 1."""
     points = _points(relevance)
     among_best = points >= texts.spread(texts.kth_highest(points, _COHERENCE_DEPTH))
-    files = Groups.of(candidates.file, candidates.text)
     sums = np.add.reduceat(np.where(among_best, relevance, 0), files.starts)
     return _relative(files.spread(sums), texts)
 
 
 def _points(values: NDArray[np.floating]) -> NDArray[np.int64]:
     whole = np.rint(values.astype(np.float64) * _POINTS)
-    return np.nan_to_num(whole, nan=_POINTS).astype(np.int64)
+    np.copyto(whole, _POINTS, where=np.isnan(whole))
+    return whole.astype(np.int64)

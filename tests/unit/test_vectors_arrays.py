@@ -30,6 +30,18 @@ def test_the_kth_highest_of_each_group(groups: list[list[int]], k: int) -> None:
     assert Groups.of(keys).highest(values).tolist() == [max(group) for group in groups]
 
 
+@given(grouped)
+def test_groups_by_row_and_by_table(groups: list[list[int]]) -> None:
+    values = np.array([value for group in groups for value in group], np.int64)
+    of = Groups.of(np.repeat(np.arange(len(groups)), [len(group) for group in groups]))
+    widest = max(len(group) for group in groups)
+    assert of.table(values, -7).tolist() == [
+        group + [-7] * (widest - len(group)) for group in groups
+    ]
+    leading = [at == group.index(max(group)) for group in groups for at in range(len(group))]
+    assert of.is_leading(values).tolist() == leading
+
+
 @given(st.integers(0, 5_000), st.integers(1, 40), st.integers(1, 300), st.integers(0, 9))
 def test_the_highest_scores_of_a_row_the_first_of_equals(
     size: int, count: int, different: int, seed: int
