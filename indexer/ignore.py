@@ -21,8 +21,7 @@ ALWAYS = frozenset({".git", ".cortex"})
 
 DEFAULT_PATTERNS = (
     # Generated, and as large as it is uninformative.
-    *("package-lock.json", "yarn.lock", "pnpm-lock.yaml", "poetry.lock", "uv.lock", "Cargo.lock"),
-    *("go.sum", "*.min.js", "*.min.css", "*.map"),
+    *("*.min.js", "*.min.css", "*.map"),
     # Secrets: what is indexed travels through Redis and into decisions.
     *(".env", ".env.*", "!.env.example", "*.pem", "*.key", "id_rsa", "id_ed25519"),
 )

@@ -27,6 +27,18 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+LOCK_FILES = frozenset(
+    {
+        *("package-lock.json", "npm-shrinkwrap.json", "yarn.lock", "pnpm-lock.yaml", "bun.lock"),
+        *("deno.lock", "poetry.lock", "uv.lock", "pdm.lock", "Pipfile.lock", "Cargo.lock"),
+        *("go.sum", "go.work.sum", "Gemfile.lock", "composer.lock", "Podfile.lock"),
+        *("Package.resolved", "packages.lock.json", "gradle.lockfile", "mix.lock", "pubspec.lock"),
+        *("flake.lock", ".terraform.lock.hcl"),
+    }
+)
+"""Written by package managers. Tasks touch them, but what they say is found in no task: only their
+beginning is read, which is enough for a path and past work to lead there."""
+
 _SNIFFED_BYTES = 8192  # git looks for a NUL in the first 8,000 bytes (buffer_is_binary)
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG})
 _DENIED = frozenset({errno.EACCES, errno.EPERM})
@@ -54,7 +66,7 @@ class FileContent:
 
     Attributes:
         text: decoded as UTF-8 (bytes that are not become U+FFFD), lines separated by `\n`.
-        content_hash: SHA-256 hex over how it is cut and its bytes.
+        content_hash: SHA-256 hex over how it is cut and the bytes that were read.
     """
 
     text: str
@@ -130,7 +142,10 @@ class Tree:
             return None
         data = None
         with _forgiving(path):
-            data = _read_regular(self.root, path, self._rules.max_bytes)
+            if path.rpartition("/")[2] in LOCK_FILES:
+                data = _read_regular(self.root, path, self._rules.max_chars, cut=True)
+            else:
+                data = _read_regular(self.root, path, self._rules.max_bytes)
         text = None if data is None else _decode(data)
         if data is None or text is None:
             return None
@@ -195,8 +210,10 @@ def _forgiving(path: str) -> Iterator[None]:
             raise TransientError(f"cannot read {path}: {error.strerror}") from error
 
 
-def _read_regular(root: Path, path: str, max_bytes: int) -> bytes | None:
+def _read_regular(root: Path, path: str, max_bytes: int, *, cut: bool = False) -> bytes | None:
     """Bytes of a regular file of at most `max_bytes`, reached without following a link below root.
+
+    Of a larger one there are none, or only the whole lines of its beginning, if it is to be cut.
 
     Raises:
         OSError: it is missing, unreadable, or a link (ELOOP).
@@ -217,7 +234,9 @@ def _read_regular(root: Path, path: str, max_bytes: int) -> bytes | None:
     with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
         regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
         data = file.read(max_bytes + 1) if regular else None
-    return None if data is None or len(data) > max_bytes else data
+    if data is None or len(data) <= max_bytes:
+        return data
+    return data[: data.rfind(b"\n", 0, max_bytes) + 1 or max_bytes] if cut else None
 
 
 def _decode(data: bytes) -> str | None:

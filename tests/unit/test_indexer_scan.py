@@ -25,7 +25,7 @@ def read(root: Path, path: str, rules: Rules | None = None) -> FileContent | Non
 
 
 def test_lists_what_counts_in_stable_order(tmp_path: Path) -> None:
-    for path in ("b.py", "a/z.py", "a/b/c.md", ".git/config", "x/.cortex/store/y", "yarn.lock"):
+    for path in ("b.py", "a/z.py", "a/b/c.md", ".git/config", "x/.cortex/store/y", "lib.min.js"):
         write(tmp_path, path)
 
     assert sorted(listed(tmp_path)) == ["a/b/c.md", "a/z.py", "b.py"]
@@ -38,10 +38,30 @@ def test_lists_what_counts_in_stable_order(tmp_path: Path) -> None:
 def test_a_gitignore_can_bring_back_what_is_left_out_by_default(tmp_path: Path) -> None:
     write(tmp_path, ".env.example")
     write(tmp_path, ".env")
-    write(tmp_path, "go.sum")
-    write(tmp_path, ".gitignore", "!go.sum\n")
+    write(tmp_path, "lib.min.js")
+    write(tmp_path, ".gitignore", "!lib.min.js\n")
 
-    assert sorted(listed(tmp_path)) == [".env.example", ".gitignore", "go.sum"]
+    assert sorted(listed(tmp_path)) == [".env.example", ".gitignore", "lib.min.js"]
+
+
+def test_of_a_lock_file_only_the_beginning_is_read(tmp_path: Path) -> None:
+    rules = Rules(max_bytes=100, max_chars=20)
+    write(tmp_path, "sub/yarn.lock", "# yarn lockfile\nlodash 4\n" + "x\n" * 100)
+    tree = Tree(tmp_path, rules)
+    before = tree.read("sub/yarn.lock")
+    assert before is not None
+    assert before.text == "# yarn lockfile\n"
+    write(tmp_path, "sub/yarn.lock", "# yarn lockfile\nlodash 5\n" + "y\n" * 100)
+    assert tree.read("sub/yarn.lock") == before
+    write(tmp_path, "go.sum", "é" * 40)
+    unbroken = tree.read("go.sum")
+    assert unbroken is not None
+    assert unbroken.text == "é" * 10
+    write(tmp_path, "Cargo.lock", "short")
+    whole = tree.read("Cargo.lock")
+    assert whole is not None
+    assert whole.text == "short"
+    assert listed(tmp_path) == ["Cargo.lock", "go.sum", "sub/yarn.lock"]
 
 
 def test_reads_text_with_uniform_line_ends(tmp_path: Path) -> None:
