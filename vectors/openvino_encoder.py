@@ -13,6 +13,7 @@ from contracts.errors import FatalError, TransientError
 from vectors import exported
 from vectors.batching import plan
 from vectors.model_source import needs_extra
+from vectors.openvino_model import read_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,7 +88,9 @@ class OpenVINOEncoder:
         self._free: SimpleQueue[Any] = SimpleQueue()
         try:
             self._tokenizer = Tokenizer.from_file(str(folder / exported.TOKENIZER_FILE))
-            model = openvino.Core().compile_model(folder / exported.MODEL_FILE, "CPU", options)
+            model = openvino.Core().compile_model(
+                read_model(openvino, folder / exported.MODEL_FILE), "CPU", options
+            )
             for _ in range(threads):
                 self._free.put(model.create_infer_request())
         except Exception as error:  # tokenizers raises bare Exception

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import msgspec
 import numpy as np
@@ -18,7 +18,8 @@ from vectors import exported
 from vectors.embedding_cache import CachedEncoder
 from vectors.encoder import Backend, open_encoder
 from vectors.model_source import ModelSource, Side, resolve
-from vectors.openvino_encoder import open_export
+from vectors.openvino_encoder import import_openvino, open_export
+from vectors.openvino_model import read_model
 
 pytestmark = pytest.mark.timeout(300)  # importing torch and nncf takes its time
 
@@ -65,6 +66,31 @@ def test_an_export_is_opened_without_exporting_again(small: ModelSource, made: P
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
     assert encoder.identity.startswith(f"{small.name}:openvino-int8:{exported.recipe()}:")
     assert made.stat().st_mtime_ns == before
+
+
+def test_words_are_decoded_when_they_are_looked_up_and_vectors_are_the_same(made: Path) -> None:
+    openvino = import_openvino()
+    path, words = made / exported.MODEL_FILE, 30_522
+    as_exported, as_read = openvino.Core().read_model(path), read_model(openvino, path)
+    vectors, tables = [], []
+    for model in (as_exported, as_read):
+        operations = model.get_ops()
+        tables.append([each for each in operations if _is_float_table(each, words)])
+        compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        ids = np.random.default_rng(5).integers(0, words, (8, 24))
+        feed = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+        vectors.append(compiled({**feed, "token_type_ids": np.zeros_like(ids)})[0])
+    assert tables[0]
+    assert not tables[1]
+    np.testing.assert_array_equal(vectors[0], vectors[1])
+
+
+def _is_float_table(operation: Any, rows: int) -> bool:  # noqa: ANN401 - openvino is untyped
+    (output, *_) = operation.outputs() or [None]
+    if output is None or output.get_partial_shape().is_dynamic:
+        return False
+    shape = output.get_shape()
+    return len(shape) > 1 and shape[0] == rows and shape[1] > 1 and output.element_type.is_real()
 
 
 @pytest.mark.parametrize("name", ["model.xml", "model.bin", "tokenizer.json"])
