@@ -13,13 +13,13 @@
 from __future__ import annotations
 
 import sqlite3
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import faiss
 import numpy as np
 
 from contracts.errors import TransientError
+from vectors.held import Held
 from vectors.lexical import Posting
 from vectors.near import Near
 from vectors.segment import Columns, Neighbours
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 INDEX_FILE, ROWS_FILE, COLUMNS_FILE = "vectors.faiss", "chunks.sqlite", "columns.npy"
 
 COLUMNS = np.dtype([("file", "<i4"), ("length", "<i4"), ("start_line", "<i4")])
-_MOST_HELD = 1 << 16  # vectors as float32 in memory: 100 MB at most
 _SCHEMA = """
 CREATE TABLE file (
   id INTEGER PRIMARY KEY, path TEXT NOT NULL, version INTEGER NOT NULL, content_hash TEXT NOT NULL,
@@ -65,6 +64,7 @@ class Base:
         self.columns = columns
         self.near = near
         self.size = len(columns.file)
+        self.held = Held(index, self.size)
         # Names and bounds only: a worker holds the rest of 50,000 files on disk.
         found = rows.execute("SELECT path, first, count FROM file ORDER BY id").fetchall()
         self.paths: list[str] = [path for path, _, _ in found]
@@ -172,19 +172,6 @@ class Base:
         found: NDArray[np.float32] = self._index.reconstruct_batch(ids)
         return found
 
-    @cached_property
-    def _matrix(self) -> NDArray[np.float32]:
-        return np.ascontiguousarray(self.vectors(np.arange(self.size)).T)
-
-    def matrix(self) -> NDArray[np.float32] | None:
-        """Every vector, a column each: shape (dim, size), decoded once; None in a large base.
-
-        One product of matrices scores a batch of queries 5 times as fast as FAISS scores them one
-        by one, and a third faster this way round; decoding 20,000 float16 vectors each time would
-        take longer than the product.
-        """
-        return self._matrix if self.size <= _MOST_HELD else None
-
     def chunks(self, ids: Sequence[int]) -> list[Chunk]:
         """The chunks themselves, in the order asked for."""
         query = "SELECT start_line, end_line, kind, text, symbol FROM chunk WHERE id = ?"
@@ -229,7 +216,8 @@ class LiveBase:
         self.all_postings = base.all_postings
         self.vectors = base.vectors
         self.chunks = base.chunks
-        self.matrix = base.matrix
+        self.matrix = base.held.matrix
+        self.rough = base.held.rough
         self._live = live or _Live.all_of(base.size)
         self.alive = self._live.mask
         self._selector = None

@@ -147,23 +147,12 @@ def _remembered(
     columns = zip(*rows, strict=True)
     text, start, size = (np.array(next(columns), np.int64) for _ in range(3))
     weight = np.array(next(columns), np.float32)
-    best = start if similar is None else _nearest_in(similar, text, start, size)
+    best = start if similar is None else similar.nearest_of(text, start, size)
     ends = np.searchsorted(text, np.arange(len(memories) + 1))
     keys = _key(text, segment.columns.file[start].astype(np.int64))
     order = np.argsort(keys)
     ids = [best[begin:end] for begin, end in pairwise(ends.tolist())]
     return ids, _Weights(keys[order], weight[order])
-
-
-def _nearest_in(
-    similar: Similarity, text: NDArray[np.int64], start: NDArray[np.int64], size: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """The chunk of each run of chunks that is nearest to the run's text, the first of equals."""
-    begins = np.cumsum(size) - size
-    ids = np.arange(int(size.sum())) + np.repeat(start - begins, size)
-    cosines = similar.of(np.repeat(text, size), ids)
-    best = np.flatnonzero(cosines == np.repeat(np.maximum.reduceat(cosines, begins), size))
-    return np.asarray(ids[best[np.searchsorted(best, begins)]])
 
 
 def _key(text: NDArray[np.int64], file: NDArray[np.int64]) -> NDArray[np.int64]:

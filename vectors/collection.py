@@ -261,6 +261,7 @@ class Collection:
                 self._stamp = stamp
                 return False
             fresh = Contents(open_base(store, info, self.embedder))
+            fresh.base.base.held.be_like(self._contents.base.base.held)  # or a search would wait
             with self._writing:
                 to, at = info.position, self._position
                 # At the same number of another entry, one of the two is no longer in the log.

@@ -143,8 +143,12 @@ class LiveDelta:
         return self._vectors[ids]
 
     def matrix(self) -> NDArray[np.float32]:
-        """Every vector, a column each: shape (dim, size)."""
-        return self._vectors.T
+        """Every vector: shape (size, dim)."""
+        return self._vectors
+
+    def rough(self) -> None:
+        """None: what changes is compared exactly."""
+        return
 
     def chunks(self, ids: Sequence[int]) -> list[Chunk]:
         """The chunks themselves, in the order asked for."""

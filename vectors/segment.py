@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vectors.lexical import Posting
+    from vectors.rough import Rough
     from vectors.types import Chunk
 
 
@@ -68,7 +69,10 @@ class Segment(Protocol):
         """Vectors of the given chunks, shape (len(ids), dim)."""
 
     def matrix(self) -> NDArray[np.float32] | None:
-        """Every vector, replaced ones included, a column each; None where that is too much."""
+        """Every vector, replaced ones included: (size, dim); None where that is too much."""
+
+    def rough(self) -> Rough | None:
+        """The same in 8 bits, to compare roughly first; None where that does not pay."""
 
     def chunks(self, ids: Sequence[int]) -> list[Chunk]:
         """The chunks themselves, in the order asked for."""
