@@ -21,6 +21,7 @@ SettingsT = TypeVar("SettingsT", bound=Struct)
 
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[int, Meta(gt=0)]
+NonNegative = Annotated[int, Meta(ge=0)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Partitions = Annotated[int, Meta(ge=0, le=1024)]
 

@@ -36,12 +36,16 @@ from telemetry.logs import configure
 from vectors.embedding_cache import CachedEncoder
 from vectors.encoder import open_encoder
 from vectors.memory import HISTORY
+from vectors.shared_cache import SharedEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from redis import Redis
+
     from streams.entry import Settlement
     from streams.settle import Verdict
+    from vectors.types import Encoder
 
 log = structlog.get_logger(__name__)
 
@@ -64,10 +68,7 @@ def main() -> int:
     client = connect(
         settings.redis_url, data_dir=Path(settings.data_dir), role="indexer", patience=FOREVER
     )
-    encoder = CachedEncoder(
-        open_encoder(settings.encoder, side="passage"), settings.embedding_cache
-    )
-
+    encoder = _encoder(settings, client, keys)
     tally: Counter[str] = Counter()
 
     def count(_batch: Sequence[Settlement], verdicts: Sequence[Verdict]) -> None:
@@ -153,3 +154,10 @@ def main() -> int:
         pump.close()
         log.info("stopped", cache_hits=encoder.hits, cache_misses=encoder.misses, **tally)
     return 0
+
+
+def _encoder(settings: Settings, client: Redis, keys: Keys) -> CachedEncoder:
+    engine: Encoder = open_encoder(settings.encoder, side="passage")
+    if settings.shared_embeddings:
+        engine = SharedEncoder(engine, client, keys.embeddings, settings.shared_embeddings)
+    return CachedEncoder(engine, settings.embedding_cache)

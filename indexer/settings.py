@@ -10,7 +10,7 @@ from secrets import token_hex
 from msgspec import Struct, field
 
 from contracts.errors import FatalError
-from contracts.settings import Partitions, Port, Positive
+from contracts.settings import NonNegative, Partitions, Port, Positive
 from indexer.scan import Rules
 
 
@@ -26,6 +26,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         snapshot_every_chunks: a snapshot is due when this many chunks changed.
         snapshot_interval_s: and this long after the last one, if anything changed.
         reconcile_interval_s: how often index and disk are compared in full.
+        shared_embeddings: vectors kept in Redis for indexers on other hosts; 0 shares none.
         lease_ms: an indexer silent for this long loses what it holds to another.
         max_deliveries: after this many an entry becomes a dead letter unhandled.
     """
@@ -46,6 +47,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     snapshot_interval_s: Positive = field(name="SNAPSHOT_INTERVAL_S", default=300)
     reconcile_interval_s: Positive = field(name="RECONCILE_INTERVAL_S", default=3_600)
 
+    shared_embeddings: NonNegative = field(name="INDEXER_SHARED_EMBEDDINGS", default=0)
     name: str = field(
         name="INDEXER_NAME",
         default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{token_hex(3)}",

@@ -86,6 +86,12 @@ class Keys:
         return f"{self.prefix}vectors:{collection}:lease"
 
     @property
+    def embeddings(self) -> tuple[str, str]:
+        """Younger and older hash of vectors that indexers share, in one slot."""
+        name = f"{{{self.prefix}embeddings}}"
+        return f"{name}:young", f"{name}:old"
+
+    @property
     def rollout(self) -> str:
         """Hash with the live configuration."""
         return f"{self.prefix}control:rollout"

@@ -97,7 +97,7 @@ class CachedEncoder:
             known = self._get(list(dict.fromkeys(keys)))
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if missing:  # not under the lock: an encoder may serve several threads at a time
-            fresh = self._encode(list(missing.values()))
+            fresh = checked(self._encoder, list(missing.values()))
             known |= {key: row.tobytes() for key, row in zip(missing, fresh, strict=True)}
         with self._lock:
             if missing:
@@ -113,16 +113,6 @@ class CachedEncoder:
             if self._connection is not None:
                 self._connection.close()
             self._connection = None
-
-    def _encode(self, texts: list[str]) -> NDArray[np.float16]:
-        vectors = np.asarray(self._encoder.encode(texts))
-        if vectors.shape != (len(texts), self.dim):
-            message = f"the encoder returned {vectors.shape} for {len(texts)} x {self.dim}"
-            raise TransientError(message)
-        lengths = np.einsum("ij,ij->i", vectors, vectors)
-        if not (np.abs(lengths - 1) < _LENGTH_TOLERANCE).all():  # NaN is near nothing
-            raise TransientError("the encoder returned rows that are no vectors of length 1")
-        return vectors.astype("<f2")
 
     def _key(self, text: str) -> bytes:
         named = f"{self._encoder.identity}\0{self._prompt}{text}"
@@ -184,6 +174,31 @@ class CachedEncoder:
             if not self._warned:
                 log.warning("embedding cache in trouble", doing=doing, error=str(error))
             self._warned = True
+
+
+def checked(encoder: Encoder, texts: Sequence[str]) -> NDArray[np.float16]:
+    """Embed texts, and make sure that what comes back are vectors.
+
+    Returns:
+        Array of shape (len(texts), dim), float16, little-endian.
+
+    Raises:
+        TransientError: the encoder returned something else than vectors of length 1.
+        CortexError: what the encoder raises.
+    """
+    vectors = np.asarray(encoder.encode(texts))
+    if vectors.shape != (len(texts), encoder.dim):
+        message = f"the encoder returned {vectors.shape} for {len(texts)} x {encoder.dim}"
+        raise TransientError(message)
+    if not unit_rows(vectors).all():
+        raise TransientError("the encoder returned rows that are no vectors of length 1")
+    return vectors.astype("<f2")
+
+
+def unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which rows, shape (n, dim), are vectors of about length 1; NaN is near nothing."""
+    lengths = np.einsum("ij,ij->i", vectors, vectors)
+    return np.asarray(np.abs(lengths - 1) < _LENGTH_TOLERANCE)
 
 
 def _connected(path: Path | None) -> sqlite3.Connection:

@@ -77,6 +77,7 @@ def test_an_indexer_killed_at_work_leaves_it_to_the_next(client: Redis, tmp_path
     for number, path in enumerate(paths):
         write(root, path, source(f"f{number}"))
     options = {"CORTEX_ROOT": str(root), "INDEXER_LEASE_MS": "500"}
+    options |= {"INDEXER_SHARED_EMBEDDINGS": "1000"}
     processes = [spawn("indexer", cwd=tmp_path, **options)]
     with running(processes):
         wait_until(lambda: len(committed(client)) >= 3, LOADED, "the work begun")
@@ -85,6 +86,7 @@ def test_an_indexer_killed_at_work_leaves_it_to_the_next(client: Redis, tmp_path
         wait_until(lambda: committed(client) == set(paths), LOADED, "the work done")
         wait_until(lambda: settled(client), LOADED, "everything acknowledged")
     assert not client.exists(KEYS.dead)
+    assert client.hlen(KEYS.embeddings[0]) >= len(paths)
 
 
 def test_an_indexer_with_another_model_takes_over_once_it_has_embedded_everything(
