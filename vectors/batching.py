@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 MAX_ROWS = 32
-MAX_TOKENS = 2048  # a batch's rows times width; keeps the activations in the cache
+MAX_TOKENS = 512  # a batch's rows times width: more is no faster, and 25 kB of memory each
 FINE_STEP, FINE_LIMIT, COARSE_STEP = 8, 64, 32  # a queued task is short, a chunk of code is not
 
 
