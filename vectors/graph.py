@@ -177,14 +177,19 @@ class Graph:
 
     def _find_importers(self, number: int, segment: Segment, path: str) -> list[str]:
         """Files of a segment that import one, among those that mention its name."""
+        names = names_of(path)
+        ends = names | {path.rpartition("/")[0].rpartition("/")[2].lower()}  # a package is a folder
         mentioning = dict.fromkeys(
-            each for name in names_of(path) for each in self._mentioning(number, segment, name)
+            each for name in names for each in self._mentioning(number, segment, name)
         )
         return [
             each
             for each in mentioning
             if may_import(each, path)
-            and any(reference.means(path) for reference in self._references_of(segment, each))
+            and any(
+                reference.parts[-1].lower() in ends and reference.means(path)
+                for reference in self._references_of(segment, each)
+            )
         ]
 
     def _mentioning(self, number: int, segment: Segment, name: str) -> list[str]:

@@ -7,8 +7,6 @@ without an index there is no context (`unavailable`).
 from __future__ import annotations
 
 import math
-import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -23,6 +21,7 @@ from vectors.collection import Collection
 from vectors.graph import Graph
 from vectors.joint import Joint
 from vectors.memory import HISTORY
+from worker.allowance import Allowance
 from worker.embedding import slices
 from worker.guard import PATIENCE, Guard
 from worker.handle import Context
@@ -30,7 +29,7 @@ from worker.ranking import DEPTH, prefer
 from worker.shelf import Shelf
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from redis import Redis
 
@@ -42,29 +41,6 @@ if TYPE_CHECKING:
     from worker.embedding import Embeddings
     from worker.following import LiveCollection
     from worker.settings import Settings
-
-_LOOKING_S = 0.0005
-"""Seconds that looking for related files of new places may take for each task, in the mean."""
-
-_MOST_SAVED_S = 0.05
-
-
-@dataclass(slots=True)
-class Allowance:
-    """Time for what can be left out: each task adds to it, what is done takes from it."""
-
-    seconds: float = _MOST_SAVED_S
-
-    def add(self, seconds: float) -> None:
-        """Allow some more; not much is saved up."""
-        self.seconds = min(self.seconds + seconds, _MOST_SAVED_S)
-
-    @contextmanager
-    def spend(self) -> Iterator[None]:
-        """Take what the block takes; there may be less than nothing left afterwards."""
-        begun = time.perf_counter()
-        yield
-        self.seconds -= time.perf_counter() - begun
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +138,6 @@ class IndexRetriever:
         stale = any(each.stale for each in searched)
         found, by_vectors = self._hits(searched, texts, vectors)
         limited = stale or not by_vectors
-        self._looks.add(len(texts) * _LOOKING_S)
         return [
             self._context(prefer(hits, master, self.chunks), generation, age, limited=limited)
             for hits, master in zip(found, masters, strict=True)
@@ -227,7 +202,9 @@ class IndexRetriever:
                 return []
             past = history if isinstance(history, Collection) else None
             graph = self._graphs[hit.collection] = Graph(collection, past)
-        if self._looks.seconds <= 0 and not graph.knows(hit.path):
+        if graph.knows(hit.path):
+            return graph.around(hit.path).related()
+        if not self._looks.is_left():
             return []
         with self._looks.spend():
             return graph.around(hit.path).related()
