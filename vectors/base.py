@@ -2,10 +2,10 @@
 
 * `vectors.faiss`: exact inner product over float16 codes, memory-mapped, so that all processes of
   a host share one copy.
-* `chunks.sqlite`: files, chunk rows and the inverted index, one row of packed arrays per term.
-  SQLite's FTS5 scores with its own document counts and at 20,000 chunks takes tens of
-  milliseconds for a query with common words; packed postings take less than one and score by the
-  counts of the whole collection, base and delta.
+* `chunks.sqlite`: files, chunk rows, and where the postings of each term lie.
+* The files of `vectors.postings`. SQLite's FTS5 scores with its own document counts and at 20,000
+  chunks takes tens of milliseconds for a query with common words; postings of our own take less
+  than one and score by the counts of the whole collection, base and delta.
 * `columns.npy`: what scoring needs to know of every chunk, memory-mapped.
 * Of a large base the files of `vectors.near`, too, which spare a search most of the vectors.
 """
@@ -20,8 +20,8 @@ import numpy as np
 
 from contracts.errors import TransientError
 from vectors.held import Held
-from vectors.lexical import Posting
 from vectors.near import Near
+from vectors.postings import SCHEMA, no_postings, open_postings
 from vectors.segment import Columns, Neighbours
 from vectors.types import Chunk, FileState
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from vectors.lexical import Posting
+    from vectors.postings import Postings
 
 INDEX_FILE, ROWS_FILE, COLUMNS_FILE = "vectors.faiss", "chunks.sqlite", "columns.npy"
 
@@ -41,8 +44,6 @@ CREATE TABLE file (
 CREATE TABLE chunk (
   id INTEGER PRIMARY KEY, start_line INTEGER NOT NULL, end_line INTEGER NOT NULL,
   kind TEXT NOT NULL, text TEXT NOT NULL, symbol TEXT);
-CREATE TABLE posting (term TEXT PRIMARY KEY, ids BLOB NOT NULL, counts BLOB NOT NULL)
-  WITHOUT ROWID;
 """
 
 # A worker scales by processes; OpenMP threads of several of them on one host only fight.
@@ -57,10 +58,12 @@ class Base:
         index: Any,  # noqa: ANN401 - faiss is untyped
         rows: sqlite3.Connection,
         columns: Columns,
+        postings: Postings | None = None,
         near: Near | None = None,
     ) -> None:
         self._index = index
         self._rows = rows
+        self._postings = postings or no_postings(rows)
         self.columns = columns
         self.near = near
         self.size = len(columns.file)
@@ -94,7 +97,8 @@ class Base:
             rows = sqlite3.connect(uri, uri=True, check_same_thread=False)
             rows.execute("PRAGMA mmap_size = 4294967296")
             near = Near.open(folder, len(columns)) if with_near else None
-            return cls(index, rows, _as_columns(np.asarray(columns)), near)
+            postings = open_postings(folder, rows)
+            return cls(index, rows, _as_columns(np.asarray(columns)), postings, near)
         except (OSError, RuntimeError, ValueError, sqlite3.Error) as error:
             message = f"cannot open {folder}: {error}"
             raise TransientError(message) from error
@@ -131,17 +135,11 @@ class Base:
 
     def postings(self, terms: Sequence[str]) -> dict[str, Posting]:
         """Where the given terms occur; absent terms are left out."""
-        marks = ",".join("?" * len(terms))
-        query = f"SELECT term, ids, counts FROM posting WHERE term IN ({marks})"  # noqa: S608 - only question marks are put in
-        return {
-            term: _unpack(ids, counts) for term, ids, counts in self._rows.execute(query, terms)
-        }
+        return self._postings.of(terms)
 
     def all_postings(self) -> Iterator[tuple[str, Posting]]:
         """Every term in ascending order."""
-        query = "SELECT term, ids, counts FROM posting ORDER BY term"
-        for term, ids, counts in self._rows.execute(query):
-            yield term, _unpack(ids, counts)
+        return self._postings.every()
 
     def nearest(
         self, vectors: NDArray[np.float32], k: int, among: faiss.IDSelector | None
@@ -251,7 +249,7 @@ def connect_rows(path: Path | str) -> sqlite3.Connection:
     """
     rows = sqlite3.connect(path, check_same_thread=False)
     try:
-        rows.executescript(_SCHEMA)
+        rows.executescript(_SCHEMA + SCHEMA)
     except sqlite3.Error:
         rows.close()  # an open file would keep its room on a full disk
         raise
@@ -263,15 +261,6 @@ def new_index(dim: int) -> Any:  # noqa: ANN401 - faiss is untyped
     return faiss.IndexScalarQuantizer(
         dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
     )
-
-
-def pack(posting: Posting) -> tuple[bytes, bytes]:
-    """Bytes of a posting as they stand in its row."""
-    return posting.ids.astype("<i4").tobytes(), posting.counts.astype("<u2").tobytes()
-
-
-def _unpack(ids: bytes, counts: bytes) -> Posting:
-    return Posting(np.frombuffer(ids, "<i4"), np.frombuffer(counts, "<u2"))
 
 
 def _as_columns(table: NDArray[np.void]) -> Columns:

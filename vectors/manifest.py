@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-FORMAT = 2
+FORMAT = 3
+_READ_TOO = 2  # postings lie in `chunks.sqlite`
 MANIFEST = "manifest.json"
 _AT_ONCE = 4  # files that are read at a time
 
@@ -116,7 +117,7 @@ def _problem(path: Path, expected: str) -> str:
 def _read(path: Path) -> SnapshotInfo:
     content = read_sealed(path)
     versions = msgspec.json.decode(content, type=_Versions)
-    if (versions.format, versions.tokenizer) != (FORMAT, TOKENIZER):
+    if versions.format not in {FORMAT, _READ_TOO} or versions.tokenizer != TOKENIZER:
         message = f"{path} has format {versions.format}/{versions.tokenizer}, "
         raise FatalError(message + f"not {FORMAT}/{TOKENIZER}: build the index anew")
     return msgspec.json.decode(content, type=SnapshotInfo)

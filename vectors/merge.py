@@ -20,10 +20,10 @@ from vectors.base import (
     LiveBase,
     connect_rows,
     new_index,
-    pack,
 )
 from vectors.lexical import Posting
 from vectors.near import write_near
+from vectors.postings import write_postings
 
 if TYPE_CHECKING:
     import sqlite3
@@ -78,7 +78,7 @@ def write_base(
     with closing(connect_rows(folder / ROWS_FILE)) as rows:
         _insert_files(rows, columns, paths, states)
         _insert_chunks(rows, parts)
-        _insert_postings(rows, parts)
+        write_postings(folder, rows, _postings(parts))
         rows.commit()
     return count
 
@@ -149,15 +149,18 @@ def _insert_chunks(rows: sqlite3.Connection, parts: Sequence[_Part]) -> None:
                 number += 1
 
 
-def _insert_postings(rows: sqlite3.Connection, parts: Sequence[_Part]) -> None:
+def _postings(parts: Sequence[_Part]) -> Iterator[tuple[str, Posting]]:
+    """Those of all parts, by ascending term."""
     term = itemgetter(0)
     for name, found in groupby(merge(*map(_renumbered, parts), key=term), key=term):
         pieces = [posting for _, posting in found]
-        posting = Posting(
-            np.concatenate([piece.ids for piece in pieces]),
-            np.concatenate([piece.counts for piece in pieces]),
+        yield (
+            name,
+            Posting(
+                np.concatenate([piece.ids for piece in pieces]),
+                np.concatenate([piece.counts for piece in pieces]),
+            ),
         )
-        rows.execute("INSERT INTO posting VALUES (?, ?, ?)", (name, *pack(posting)))
 
 
 def _renumbered(part: _Part) -> Iterator[tuple[str, Posting]]:

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from vectors.segment import Segment
 
 V = TypeVar("V")
-_MOST_POSTINGS = 64 << 20  # bytes; of a million chunks the commonest 60 words, of few all
 _MOST_TERMS = 64 << 20
 _MOST_WORK = 16 << 20
 
@@ -68,11 +67,9 @@ class Lasting:
     """What stays true from one view to the next: the base is the same, the delta only grew.
 
     Attributes:
-        postings: of the base as they were read, by term; None where there is none.
         work: what pieces of past work touched, by segment and chunk (`vectors.memory`).
     """
 
-    postings: Kept[Any] = field(default_factory=lambda: Kept(_MOST_POSTINGS))
     work: Kept[Any] = field(default_factory=lambda: Kept(_MOST_WORK))
 
 

@@ -8,6 +8,7 @@ strategies and optimizations", 1995: a term that weighs little need not propose)
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -28,7 +29,11 @@ MOST_SCORED_TERMS = 24
 _EXHAUSTIVE = 1 << 17  # chunks of a segment up to which every posting is added up
 _BUDGET = 1 << 16
 _FOUND = 2_000  # chunks that rare terms propose, for common ones to add to
+_POSTING, _ADDED = 6, 12  # bytes for each chunk a term occurs in: of postings, and of `Share.add`
 _TINY = 1e-9
+_COMMON = 8  # a term is, if one in so many chunks has it
+_RANK = attrgetter("rank")
+_NO_FILES = np.empty(0, np.int64)
 _NONE = Posting(np.empty(0, np.int32), np.empty(0, np.uint16))
 
 
@@ -64,11 +69,26 @@ class Share:
             self._ids = self.posting.ids.astype(np.int64)
         return self._ids
 
+    @property
+    def nbytes(self) -> int:
+        """Size, about."""
+        occurrences = len(self.posting.ids)
+        of_parts = 4 * len(self._columns.length) if self._common else 12 * occurrences
+        return 100 + 6 * occurrences + of_parts + 8 * len(self.files)
+
     def add(self, scores: NDArray[np.float32]) -> None:
         """Add to the scores of all chunks."""
         if self._parts is None:
-            self._parts = self._part(self.posting.counts, self.posting.ids)
-        scores[self.ids] += self._parts
+            parts = self._part(self.posting.counts, self.posting.ids)
+            if self._common:
+                self._parts = np.zeros(len(scores), np.float32)
+                self._parts[self.posting.ids] = parts
+            else:
+                self._parts = parts
+        if self._common:
+            scores += self._parts
+        else:
+            scores[self.ids] += self._parts
 
     def add_where(self, scores: NDArray[np.float32], ids: NDArray[np.int64]) -> None:
         """Add to the scores of the given chunks only, which are in ascending order."""
@@ -77,6 +97,12 @@ class Share:
         at = np.minimum(np.searchsorted(self.posting.ids, ids), len(self.posting.ids) - 1)
         there = self.posting.ids[at] == ids
         scores[ids[there]] += self._part(self.posting.counts[at[there]], ids[there])
+
+    @property
+    def _common(self) -> bool:
+        """Whether it occurs so often that adding up whole rows is quicker than chunk by chunk."""
+        size = len(self._columns.length)
+        return size <= _EXHAUSTIVE and _COMMON * len(self.posting.ids) > size
 
     def _part(self, counts: NDArray[np.uint16], ids: NDArray[np.integer]) -> NDArray[np.float32]:
         weight, mean_length = self._scale
@@ -87,24 +113,23 @@ class Term(NamedTuple):
     """How a term weighs in a view.
 
     Attributes:
+        rank: its place among terms, the rarest first.
         weight: its idf.
         path_weight: its idf among paths.
         shares: of each segment.
+        occurs: whether it is scored at all.
     """
 
+    rank: tuple[float, str]
     weight: float
     path_weight: float
     shares: tuple[Share, ...]
+    occurs: bool
 
     @property
     def nbytes(self) -> int:
         """Size, about."""
-        return 500 + sum(18 * len(each.posting.ids) + 8 * len(each.files) for each in self.shares)
-
-    @property
-    def occurs(self) -> bool:
-        """Whether it is scored at all."""
-        return any(len(each.posting.ids) for each in self.shares)
+        return 300 + sum(each.nbytes for each in self.shares)
 
 
 class Query(NamedTuple):
@@ -195,36 +220,38 @@ class Scores:
 
 
 def _query(terms: Sequence[str], known: Mapping[str, Term]) -> Query:
-    rarest = sorted(terms, key=lambda term: (-known[term].weight, term))
-    scored = [known[term] for term in rarest if known[term].occurs][:MOST_SCORED_TERMS]
-    ideal = (K1 + 1) * sum(known[term].weight for term in terms)
-    return Query(scored, max(ideal, _TINY))
+    found = [known[term] for term in terms]
+    ideal = (K1 + 1) * sum([term.weight for term in found])
+    found.sort(key=_RANK)
+    return Query([term for term in found if term.occurs][:MOST_SCORED_TERMS], max(ideal, _TINY))
 
 
 def _weigh(view: View, terms: Sequence[str]) -> list[Term]:
     wanted = [*terms, *(PATH_MARK + term for term in terms)]
     found = [_postings(view, number, wanted) for number in range(len(view.segments))]
     return [
-        _term(view, [(each[at], each[at + len(terms)]) for each in found])
-        for at in range(len(terms))
+        _term(view, term, [(each[at], each[at + len(terms)]) for each in found])
+        for at, term in enumerate(terms)
     ]
 
 
-def _term(view: View, postings: Sequence[tuple[Posting, Posting]]) -> Term:
+def _term(view: View, term: str, postings: Sequence[tuple[Posting, Posting]]) -> Term:
     """Weigh a term by its postings in each segment: of bodies, and of paths."""
-    weight, path_weight = (
-        idf(sum(len(each[field].ids) for each in postings), view.chunk_count) for field in (0, 1)
-    )
+    in_bodies = sum([len(body.ids) for body, _ in postings])
+    in_paths = sum([len(path.ids) for _, path in postings])
+    weight = idf(in_bodies, view.chunk_count)
     scale = (weight, view.mean_length)
     shares = tuple(
         Share(body, _files(segment.columns, path), segment.columns, scale)
         for segment, (body, path) in zip(view.segments, postings, strict=True)
     )
-    return Term(weight, path_weight, shares)
+    return Term((-weight, term), weight, idf(in_paths, view.chunk_count), shares, in_bodies > 0)
 
 
 def _files(columns: Columns, posting: Posting) -> NDArray[np.int64]:
     """Numbers of the files that the chunks of a posting belong to; those of one stand together."""
+    if not len(posting.ids):
+        return _NO_FILES
     files = columns.file[posting.ids]
     return np.asarray(files[firsts(files)], np.int64)
 
@@ -232,22 +259,14 @@ def _files(columns: Columns, posting: Posting) -> NDArray[np.int64]:
 def _postings(view: View, number: int, terms: list[str]) -> list[Posting]:
     """Where each term occurs in live chunks of a segment."""
     segment = view.segments[number]
-
-    def read(missing: Sequence[str]) -> list[Posting]:
-        there = segment.postings(missing)
-        return [there.get(term, _NONE) for term in missing]
-
-    raw = view.lasting.postings.get(terms, read, _size) if number == 0 else read(terms)
-    return raw if view.whole[number] else [_live(segment, posting) for posting in raw]
+    there = segment.postings(terms)
+    every = [there.get(term, _NONE) for term in terms]
+    return every if view.whole[number] else [_live(segment, posting) for posting in every]
 
 
 def _live(segment: Segment, posting: Posting) -> Posting:
     keep = segment.alive[posting.ids]
     return Posting(posting.ids[keep], posting.counts[keep])
-
-
-def _size(posting: Posting) -> int:
-    return 200 + 6 * len(posting.ids)
 
 
 def _union(*ids: NDArray[np.int64]) -> NDArray[np.int64]:

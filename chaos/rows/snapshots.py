@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from chaos.trees import Contents
     from vectors.manifest import SnapshotInfo
 
-DATA = ("vectors.faiss", "chunks.sqlite", "columns.npy")
+DATA = ("vectors.faiss", "chunks.sqlite", "columns.npy", "postings.ids", "postings.counts")
 _BOTH = 0.2  # share of trials in which no snapshot stays whole
 
 

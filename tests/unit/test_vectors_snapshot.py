@@ -12,9 +12,10 @@ from corpus import DIM, put, removal, vector
 from contracts.errors import FatalError, TransientError
 from vectors import opening, snapshot
 from vectors.collection import Collection
-from vectors.disk import encode_sealed
-from vectors.manifest import list_collections, read_manifest
+from vectors.disk import checksum, encode_sealed
+from vectors.manifest import MANIFEST, list_collections, read_manifest
 from vectors.merge import write_base
+from vectors.postings import COUNTS_FILE, IDS_FILE, open_postings
 from vectors.snapshot import verify, write_snapshot
 from vectors.types import LogPosition
 
@@ -49,7 +50,46 @@ def test_a_reopened_snapshot_answers_as_the_collection_did(
     assert list_collections(tmp_path) == ["code"]
 
 
-@pytest.mark.parametrize("name", ["vectors.faiss", "chunks.sqlite", "columns.npy"])
+def test_a_snapshot_with_its_postings_in_rows_is_read_and_the_next_has_them_in_files(
+    collection: Collection, tmp_path: Path
+) -> None:
+    info = write_snapshot(collection, tmp_path, token=1)
+    older = _as_format_2(tmp_path / "code", info)
+    opened = Collection.open(tmp_path, "code")
+    query = ("login token", vector("login"))
+    assert older == {"chunks.sqlite", "columns.npy", "vectors.faiss"}
+    assert opened.search(*query) == collection.search(*query) != []
+    again = write_snapshot(opened, tmp_path, token=2)
+    assert again.format == info.format
+    assert again.checksums.keys() == info.checksums.keys() > older
+    assert Collection.open(tmp_path, "code").search(*query) == collection.search(*query)
+
+
+def _as_format_2(home: Path, info: SnapshotInfo) -> set[str]:
+    """Make a snapshot what it would have been; returns the names of its files."""
+    folder = home / info.snapshot
+    (folder / "chunks.sqlite").chmod(0o644)
+    rows = sqlite3.connect(folder / "chunks.sqlite", isolation_level=None)
+    postings = dict(open_postings(folder, rows).every())
+    rows.executescript(
+        "DROP TABLE posting; CREATE TABLE posting "
+        "(term TEXT PRIMARY KEY, ids BLOB NOT NULL, counts BLOB NOT NULL) WITHOUT ROWID"
+    )
+    for term, (ids, counts) in postings.items():
+        rows.execute("INSERT INTO posting VALUES (?, ?, ?)", (term, bytes(ids), bytes(counts)))
+    rows.close()
+    for name in (IDS_FILE, COUNTS_FILE, MANIFEST):
+        (folder / name).unlink()
+    checksums = {path.name: checksum(path) for path in folder.iterdir()}
+    older = msgspec.structs.replace(info, format=2, checksums=checksums)
+    (home / MANIFEST).write_bytes(encode_sealed(older))
+    return set(checksums)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["vectors.faiss", "chunks.sqlite", "columns.npy", "postings.ids", "postings.counts"],
+)
 @pytest.mark.parametrize("harm", ["truncate", "flip", "remove"])
 def test_a_damaged_snapshot_is_refused_with_its_name(
     collection: Collection, tmp_path: Path, name: str, harm: str
