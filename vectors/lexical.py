@@ -7,6 +7,7 @@ no word can begin with, and is matched as a field of its own.
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 from collections import Counter
@@ -88,12 +89,17 @@ def chunk_terms(path_terms: Sequence[str], chunk: Chunk) -> ChunkTerms:
 
 def query_terms(text: str) -> list[str]:
     """Distinct terms of a query, first ones first; a long text is cut, so the cost is bounded."""
+    return list(_query_terms(text))
+
+
+@lru_cache(maxsize=128)  # a task is asked of several collections
+def _query_terms(text: str) -> tuple[str, ...]:
     distinct: dict[str, None] = {}
     for match in _WORD.finditer(text):
         distinct.update(dict.fromkeys(_terms_of_word(match.group())))
         if len(distinct) >= _MOST_QUERY_TERMS:
             break
-    return list(distinct)[:_MOST_QUERY_TERMS]
+    return tuple(distinct)[:_MOST_QUERY_TERMS]
 
 
 def idf(frequency: int, total: int) -> float:
@@ -101,7 +107,7 @@ def idf(frequency: int, total: int) -> float:
 
     ln(1 + (N - n + 0.5) / (n + 0.5)), as Lucene's BM25Similarity has it.
     """
-    return float(np.log1p((total - frequency + 0.5) / (frequency + 0.5)))
+    return math.log1p((total - frequency + 0.5) / (frequency + 0.5))
 
 
 def saturation(

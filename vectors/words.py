@@ -29,7 +29,6 @@ MOST_SCORED_TERMS = 24
 _EXHAUSTIVE = 1 << 17  # chunks of a segment up to which every posting is added up
 _BUDGET = 1 << 16
 _FOUND = 2_000  # chunks that rare terms propose, for common ones to add to
-_POSTING, _ADDED = 6, 12  # bytes for each chunk a term occurs in: of postings, and of `Share.add`
 _TINY = 1e-9
 _COMMON = 8  # a term is, if one in so many chunks has it
 _RANK = attrgetter("rank")
@@ -71,10 +70,12 @@ class Share:
 
     @property
     def nbytes(self) -> int:
-        """Size, about."""
-        occurrences = len(self.posting.ids)
-        of_parts = 4 * len(self._columns.length) if self._common else 12 * occurrences
-        return 100 + 6 * occurrences + of_parts + 8 * len(self.files)
+        """Memory that it takes once it was added, about; the postings of a base are mapped."""
+        size, occurrences = len(self._columns.length), len(self.posting.ids)
+        added = size <= _EXHAUSTIVE or occurrences <= _BUDGET
+        of_parts = 4 * size if self._common else 12 * occurrences if added else 0
+        own = 6 * occurrences if self.posting.ids.flags.owndata else 0
+        return 100 + own + of_parts + 8 * len(self.files)
 
     def add(self, scores: NDArray[np.float32]) -> None:
         """Add to the scores of all chunks."""
