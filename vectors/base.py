@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 INDEX_FILE, ROWS_FILE, COLUMNS_FILE = "vectors.faiss", "chunks.sqlite", "columns.npy"
 
 COLUMNS = np.dtype([("file", "<i4"), ("length", "<i4"), ("start_line", "<i4")])
+_ROWS_AT_ONCE = 500  # SQLite's oldest limit on parameters is 999
 _SCHEMA = """
 CREATE TABLE file (
   id INTEGER PRIMARY KEY, path TEXT NOT NULL, version INTEGER NOT NULL, content_hash TEXT NOT NULL,
@@ -172,8 +173,13 @@ class Base:
 
     def chunks(self, ids: Sequence[int]) -> list[Chunk]:
         """The chunks themselves, in the order asked for."""
-        query = "SELECT start_line, end_line, kind, text, symbol FROM chunk WHERE id = ?"
-        return [_chunk(self._rows.execute(query, (int(id_),)).fetchone()) for id_ in ids]
+        found: dict[int, Chunk] = {}
+        for start in range(0, len(ids), _ROWS_AT_ONCE):
+            part = [int(id_) for id_ in ids[start : start + _ROWS_AT_ONCE]]
+            marks = ",".join("?" * len(part))
+            query = f"SELECT * FROM chunk WHERE id IN ({marks})"  # noqa: S608 - only question marks are put in
+            found.update((id_, _chunk(row)) for id_, *row in self._rows.execute(query, part))
+        return [found[id_] for id_ in ids]
 
 
 class _Live(NamedTuple):
@@ -267,6 +273,6 @@ def _as_columns(table: NDArray[np.void]) -> Columns:
     return Columns(table["file"], table["length"], table["start_line"])
 
 
-def _chunk(row: tuple[int, int, str, str, str | None]) -> Chunk:
+def _chunk(row: Sequence[Any]) -> Chunk:
     start_line, end_line, kind, text, symbol = row
     return Chunk(start_line=start_line, end_line=end_line, kind=kind, text=text, symbol=symbol)

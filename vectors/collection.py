@@ -14,12 +14,13 @@ import numpy as np
 from contracts.errors import FatalError
 from vectors.base import Base
 from vectors.contents import Contents
+from vectors.hits import read_hits
 from vectors.log import Gap, refuse_other_encoder
 from vectors.manifest import manifest_stamp, read_manifest
 from vectors.opening import open_base, open_snapshot
 from vectors.search import search, similar_work
 from vectors.snapshot import Frozen
-from vectors.types import FileDelta, FileState, Hit, LogPosition
+from vectors.types import FileDelta, FileState, LogPosition
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from vectors.log import LogEntry
     from vectors.manifest import SnapshotInfo
     from vectors.memory import Memory, Similar
-    from vectors.view import Place, View
+    from vectors.types import Hit
+    from vectors.view import View
 
 
 class Collection:
@@ -211,7 +213,7 @@ class Collection:
             raise FatalError(message)
         view = self._contents.view
         found = search(view, texts, vectors, k, memories)
-        return [[_hit(self.name, view, *each) for each in ranked] for ranked in found]
+        return read_hits(view, found, lambda place: (self.name, place.path))
 
     def similar_work(
         self, texts: Sequence[str], vectors: NDArray[np.float32] | None, k: int
@@ -284,17 +286,3 @@ class Collection:
             with self._writing:
                 self._contents, self._position = fresh, info.position
                 self._snapshot, self._stamp = info.snapshot, None
-
-
-def _hit(collection: str, view: View, place: Place, score: float) -> Hit:
-    (chunk,) = view.segments[place.segment].chunks([place.id])
-    return Hit(
-        collection=collection,
-        path=place.path,
-        start_line=chunk.start_line,
-        end_line=chunk.end_line,
-        symbol=chunk.symbol,
-        kind=chunk.kind,
-        text=chunk.text,
-        score=score,
-    )

@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from vectors.hits import read_hits
 from vectors.memory import Memory, remember, retrieve
 from vectors.search import search
-from vectors.types import Hit
 from vectors.view import Lasting, View
 
 if TYPE_CHECKING:
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vectors.engine import Searched
-    from vectors.search import Ranked
     from vectors.segment import Segment
+    from vectors.types import Hit
+    from vectors.view import Place
 
 Source = tuple["Searched", "Searched | None"]
 """A collection and the history that remembers for it, if there is one."""
@@ -66,7 +67,7 @@ class Joint:
         joined = self._join(here)
         memories = _remember(filled, texts, vectors)
         found = search(joined.view, texts, vectors, k, memories)
-        return [[joined.hit(each) for each in ranked] for ranked in found]
+        return read_hits(joined.view, found, joined.whose)
 
     def _join(self, searched: Mapping[str, View]) -> _Joined:
         names, views = tuple(searched), tuple(searched.values())
@@ -110,21 +111,10 @@ class _Joined:
         )
         return cls(names, views, tuple(owners), joined)
 
-    def hit(self, ranked: Ranked) -> Hit:
-        """Read what a result says."""
-        place, score = ranked
+    def whose(self, place: Place) -> tuple[str, str]:
+        """The collection of a place, and its path there."""
         owner = self.owners[place.segment]
-        chunk = self.view.segments[place.segment].chunks([place.id])[0]
-        return Hit(
-            collection=owner,
-            path=place.path.removeprefix(_label(owner, "")),
-            start_line=chunk.start_line,
-            end_line=chunk.end_line,
-            symbol=chunk.symbol,
-            kind=chunk.kind,
-            text=chunk.text,
-            score=score,
-        )
+        return owner, place.path.removeprefix(_label(owner, ""))
 
 
 class _Labelled:

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from datetime import date
-from itertools import islice
+from functools import cache
+from itertools import accumulate, islice, pairwise
+from operator import neg
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -89,7 +91,11 @@ def remember(
     if not history.chunk_count:
         return [Memory()] * len(texts)
     found = history.similar_work(texts, vectors, _SIMILAR)
-    memories = [_files_of(each.work, each.scores, of.holds) for each in found]
+    holds = cache(of.holds)
+    memories = [
+        _files_of(each.work, weights, holds)
+        for each, weights in zip(found, _weights(found), strict=True)
+    ]
     for memory, each in zip(memories, found, strict=True):
         memory.strength, memory.size = each.strength, history.chunk_count
     return memories
@@ -154,22 +160,36 @@ class Similar(NamedTuple):
     strength: float
 
 
+def _weights(found: Sequence[Similar]) -> list[list[float]]:
+    """What each piece of work says for the files that it touched, of each text."""
+    counts = [len(each.work) for each in found]
+    works = [work for each in found for work in each.work]
+    of = np.arange(len(found)).repeat(counts)
+    days = np.array([work.day for work in works], np.int64)
+    sizes = np.array([len(work.touched) for work in works], np.int64)
+    newest = np.full(len(found), np.iinfo(np.int64).min)
+    np.maximum.at(newest, of, days)
+    recency = (1 + np.exp2((days - newest[of]) / _HALF_LIFE_DAYS)) / 2
+    scores = np.concatenate([each.scores for each in found])
+    weights = (scores * recency / np.sqrt(np.maximum(sizes, 1))).tolist()
+    ends = [0, *accumulate(counts)]
+    return [weights[begin:end] for begin, end in pairwise(ends)]
+
+
 def _files_of(
-    similar: Sequence[Work], scores: NDArray[np.float64], holds: Callable[[str], bool]
+    similar: Sequence[Work], weights: Sequence[float], holds: Callable[[str], bool]
 ) -> Memory:
-    if not similar:
-        return Memory()
-    days = np.array([work.day for work in similar])
-    sizes = np.array([max(len(work.touched), 1) for work in similar])
-    recency = (1 + np.exp2((days - days.max()) / _HALF_LIFE_DAYS)) / 2
-    weights: defaultdict[str, float] = defaultdict(float)
-    for work, weight in zip(similar, (scores * recency / np.sqrt(sizes)).tolist(), strict=True):
+    by_path: defaultdict[str, float] = defaultdict(float)
+    for work, weight in zip(similar, weights, strict=True):
         for path in work.touched:
-            weights[path] += weight
-    ordered = sorted(weights.items(), key=lambda item: (-item[1], item[0]))
-    kept = list(islice((item for item in ordered if holds(item[0])), _FILES))
-    memory = Memory((path, weight / kept[0][1]) for path, weight in kept)
-    memory.unit = kept[0][1] if kept else 0.0
+            by_path[path] += weight
+    ordered = sorted(zip(map(neg, by_path.values()), by_path, strict=True))
+    kept = list(islice((each for each in ordered if holds(each[1])), _FILES))
+    if not kept:
+        return Memory()
+    most, _ = kept[0]
+    memory = Memory((path, weight / most) for weight, path in kept)
+    memory.unit = -most
     return memory
 
 
