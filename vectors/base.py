@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import sqlite3
+from array import array
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import faiss
@@ -70,10 +71,13 @@ class Base:
         self.size = len(columns.file)
         self.held = Held(index, self.size)
         # Names and bounds only: a worker holds the rest of 50,000 files on disk.
-        found = rows.execute("SELECT path, first, count FROM file ORDER BY id").fetchall()
-        self.paths: list[str] = [path for path, _, _ in found]
+        self.paths: list[str] = []
+        bounds = array("i")
+        for path, *bound in rows.execute("SELECT path, first, count FROM file ORDER BY id"):
+            self.paths.append(path)
+            bounds.extend(bound)
         self._numbers = {path: number for number, path in enumerate(self.paths)}
-        self._bounds = np.array([row[1:] for row in found], np.int32).reshape(-1, 2)
+        self._bounds = np.frombuffer(bounds, np.int32).reshape(-1, 2)
 
     @classmethod
     def empty(cls, dim: int) -> Base:

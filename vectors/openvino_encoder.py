@@ -84,6 +84,9 @@ class OpenVINOEncoder:
             "ENABLE_CPU_PINNING": False,
             # The default is bf16 where the CPU has it: 5 % faster, other vectors per CPU.
             "INFERENCE_PRECISION_HINT": "f32",
+            # Kernels are kept for each shape; of the default of 5,000 none is ever forgotten, 2 MB
+            # a shape. A hundred hold the shapes in use, and no slower ones were seen (15 MB less).
+            "CPU_RUNTIME_CACHE_CAPACITY": 100,
         }
         self._free: SimpleQueue[Any] = SimpleQueue()
         try:
