@@ -34,6 +34,7 @@ log = structlog.get_logger(__name__)
 
 _RETRY_S = 10.0  # a failed attempt may have written everything but the last byte
 _AT_ONCE = 5_000  # chunks that are written before the next change is looked at: half a second
+_PAUSE = 20.0  # times as long as the last one took: writing is a twentieth of the work at most
 _NICE = 5  # whoever answers or indexes goes first, but on a busy host it is not put off for ever
 
 
@@ -58,7 +59,8 @@ class Snapshots:
     Attributes:
         store: where they go.
         every_chunks: due when the delta holds this many.
-        interval_s: due this long after the last one, if anything changed.
+        interval_s: due this long after the last one, if anything changed; later where that took
+            long, since a few changes are no reason to write a million chunks every five minutes.
     """
 
     client: Redis
@@ -68,6 +70,7 @@ class Snapshots:
     every_chunks: int = 8_000
     interval_s: float = 300.0
     _looked: float = field(default_factory=time.monotonic)
+    _took: float = field(init=False, default=0.0)
     _retry_at: float = field(init=False, default=0.0)
     _beside: Future[SnapshotInfo | None] | None = field(init=False, default=None)
 
@@ -140,8 +143,11 @@ class Snapshots:
     def _write_beside(self, draft: _Draft, done: Future[SnapshotInfo | None]) -> None:
         with suppress(OSError):  # other systems than Linux know no priority of one thread
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        begun = time.monotonic()
         try:
-            done.set_result(self._write(draft))
+            written = self._write(draft)
+            self._took = time.monotonic() - begun
+            done.set_result(written)
         except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
             done.set_exception(error)
 
@@ -155,5 +161,6 @@ class Snapshots:
 
     def _due(self) -> bool:
         now, size = time.monotonic(), self.ledger.collection.delta_size
-        late = size > 0 and now - self._looked >= self.interval_s
+        pause = max(self.interval_s, _PAUSE * self._took)
+        late = size > 0 and now - self._looked >= pause
         return now >= self._retry_at and (late or size >= self.every_chunks)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from contracts.messages import FileChange
     from indexer.apply import Indexer
+    from vectors.manifest import SnapshotInfo
     from vectors.snapshot import Frozen
 
 LEASE = KEYS.snapshot_lease("code")
@@ -143,6 +146,37 @@ def test_a_failed_snapshot_is_said_once_put_off_and_made_up_for(
     assert not snapshots.write_if_due()
     snapshots._retry_at = 0.0
     assert snapshots.write_if_due()
+    assert Collection.open(store, "code").files().keys() == {"a.py", "b.py", "c.py"}
+
+
+def test_one_that_took_long_is_not_written_again_for_a_few_changes(
+    redis_client: Redis, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "_AT_ONCE", 0)
+    clock = [time.monotonic()]
+    monkeypatch.setattr(writing, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    store = tmp_path / "store"
+    indexer = open_indexer(redis_client, root, store)
+    snapshots = Snapshots(redis_client, KEYS, indexer.ledger, store, interval_s=300.0)
+
+    def slow(frozen: Frozen, where: Path, *, token: int, over: int) -> SnapshotInfo:
+        clock[0] += 60
+        return write_frozen(frozen, where, token=token, over=over)
+
+    def written_after(seconds: float, name: str) -> bool:
+        """Change a file so long after the last snapshot, and see whether one is written."""
+        write(root, name)
+        list(indexer.apply(put(name)))
+        indexer.ledger.refresh()
+        clock[0] += seconds
+        assert not snapshots.write_if_due()
+        beside = snapshots._beside
+        return beside is not None and beside.result(60) is not None and snapshots.write_if_due()
+
+    monkeypatch.setattr(writing, "write_frozen", slow)
+    assert written_after(301, "a.py")
+    assert not written_after(20 * 60 - 1, "b.py")
+    assert written_after(2, "c.py")
     assert Collection.open(store, "code").files().keys() == {"a.py", "b.py", "c.py"}
 
 
