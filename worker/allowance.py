@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_SHARE = 0.02  # of the time that passes: a new worker knows 2,500 files within two busy minutes
+_SHARE = 0.01  # of the time that passes: a new worker knows 2,500 files within three busy minutes
 _MOST_SAVED_S = 0.01
 
 

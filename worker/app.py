@@ -54,8 +54,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 # What a batch may take when many tasks wait: retrieval reads the whole index once for a batch, and
-# costs half as much a task at thirty tasks as at five. A rollback waits for a batch at most.
-_BATCH_SECONDS = 0.15
+# costs half as much a task at thirty tasks as at five. A rollback waits for a batch at most, after
+# the 0.4 s in which it is noticed, and has a second.
+_BATCH_SECONDS = 0.3
 
 
 def main() -> int:

@@ -26,9 +26,9 @@ def test_what_was_spent_comes_back_with_time(clock: Clock) -> None:
     with allowance.spend():
         clock.now += 0.1
     assert not allowance.is_left()
-    clock.now += 4.0
+    clock.now += 8.0
     assert not allowance.is_left()
-    clock.now += 1.0
+    clock.now += 2.0
     assert allowance.is_left()
 
 
