@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from vectors.segment import Segment
 
 V = TypeVar("V")
-_MOST_TERMS = 64 << 20
+_MOST_TERMS = 16 << 20  # bytes; of a million chunks a hundred rare words, common ones take none
 _MOST_WORK = 16 << 20
 
 
