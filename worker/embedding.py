@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-_CACHED_TEXTS = 4096  # tasks repeat themselves; 1.5 KB each
+_KNOWN_TEXTS = 4096  # 1 KB each
 _AT_ONCE = 32  # texts per guarded call, so that a large batch is not taken for a hang
 
 
@@ -79,10 +79,10 @@ class Embedder:
             self._guard.close()
 
     def _load(self) -> None:
-        from vectors.embedding_cache import CachedEncoder  # noqa: PLC0415 - only where used
+        from worker.known_texts import KnownTexts  # noqa: PLC0415 - only where used
 
         engine = self._open_engine()
-        self._encoder = CachedEncoder(engine, None, max_entries=_CACHED_TEXTS)
+        self._encoder = KnownTexts(engine, _KNOWN_TEXTS)
         probe = partial(engine.encode, ["are you there"])
         self._guard = Guard("encoder", probe, self._patience_s)
 
