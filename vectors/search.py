@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, pairwise
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _COHERENCE_DEPTH = 50
 _POINTS = 100_000
 _TINY = 1e-9
+_SEGMENT = 1 << 32  # a segment has fewer chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,30 +147,30 @@ def similar_work(
         return [Similar([], np.empty(0), 0.0)] * len(texts)
     found = gather(view, texts, vectors, [Memory()] * len(texts))
     rows, of, scores = best(found, k, fusion)
-    keys = list(zip(found.segment[rows].tolist(), found.id[rows].tolist(), strict=True))
-
-    def read(missing: Sequence[tuple[int, int]]) -> list[Work]:
-        segments = view.segments
-        return [
-            Work.read(
-                segments[number].path(int(segments[number].columns.file[id_])),
-                segments[number].chunks([id_])[0].text,
-            )
-            for number, id_ in missing
-        ]
-
-    distinct = list(dict.fromkeys(keys))
-    work = dict(
-        zip(distinct, view.lasting.work.get(distinct, read, lambda each: each.nbytes), strict=True)
-    )
+    keys, at = np.unique(found.segment[rows] * _SEGMENT + found.id[rows], return_inverse=True)
+    read = partial(_read_work, view)
+    distinct = view.lasting.work.get(keys.tolist(), read, attrgetter("nbytes"))
+    work = [distinct[number] for number in at.tolist()]
     ends = np.searchsorted(of, np.arange(len(texts) + 1)).tolist()
     fits = evidence(
         found.text, found.dense, found.coverage, texts=len(texts), size=view.chunk_count
     )
     return [
-        Similar([work[key] for key in keys[begin:end]], scores[begin:end], strength)
+        Similar(work[begin:end], scores[begin:end], strength)
         for (begin, end), strength in zip(pairwise(ends), fits.strength.tolist(), strict=True)
     ]
+
+
+def _read_work(view: View, keys: Sequence[int]) -> list[Work]:
+    """Read pieces of past work, by the number of their segment and their own."""
+    places = [divmod(key, _SEGMENT) for key in keys]
+    found: dict[tuple[int, int], Work] = {}
+    for number, segment in enumerate(view.segments):
+        ids = [id_ for of, id_ in places if of == number]
+        files = segment.columns.file[ids].tolist()
+        for id_, file, chunk in zip(ids, files, segment.chunks(ids), strict=True):
+            found[number, id_] = Work.read(segment.path(file), chunk.text)
+    return [found[place] for place in places]
 
 
 def fuse(
