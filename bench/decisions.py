@@ -34,7 +34,7 @@ from vectors.model_source import resolve
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SECONDS = 6.0  # of encoding, about, in each measurement
+SECONDS = 18.0  # of encoding, about, in each measurement
 SPECIAL = 2  # tokens that every text has
 
 

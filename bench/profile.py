@@ -1,7 +1,7 @@
 """A worker that says what its CPU time went to: `python -m bench.profile REPORT`.
 
-Runs `cortex worker` and writes, when it ends, the CPU seconds of the process since its second batch
-and those of them spent in the encoder, on whatever thread it ran.
+Runs `cortex worker` and writes, when it ends, the CPU seconds of the process once it was warm and
+those of them spent in the encoder, on whatever thread it ran.
 """
 
 from __future__ import annotations
@@ -22,26 +22,30 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_WARM_UP = 200  # texts; their batches are of many new shapes, whose kernels are compiled
+# Texts. Kernels are compiled for every new shape of a batch, and what a word or a piece of past work
+# says is looked up on the disk the first time.
+_WARM_UP = 1_000
 
 
 class Meter:
     """Counts the encoder's CPU time, and the process's from when it is warm."""
 
     def __init__(self) -> None:
-        self.texts = 0
+        self.met = 0
+        self.texts = 0  # of them when it was warm
         self.encoding = 0.0
         self.since = time.process_time()
         self._encode = OpenVINOEncoder.encode
 
     def encode(self, encoder: OpenVINOEncoder, texts: Sequence[str]) -> NDArray[np.float32]:
-        if self.texts < _WARM_UP:
-            self.since, self.encoding = time.process_time(), 0.0
+        if self.met < _WARM_UP:
+            self.since, self.encoding, self.texts = time.process_time(), 0.0, 0
         begun = time.thread_time()
         try:
             return self._encode(encoder, texts)
         finally:
             self.encoding += time.thread_time() - begun
+            self.met += len(texts)
             self.texts += len(texts)
 
 
