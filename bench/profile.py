@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# Texts. Kernels are compiled for every new shape of a batch, and what a word or a piece of past work
+# Texts. Kernels are compiled for every new shape of a batch; what a word or a piece of past work
 # says is looked up on the disk the first time.
 _WARM_UP = 1_000
 
