@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _UNFINISHED = ".unfinished-"
 _LOCK = ".lock"
 _POLL_S = 0.02
+_BLOCK = 1 << 20  # bytes; searches of this process wait for who asks for its lock after each
 
 
 class _Sealed(Struct, forbid_unknown_fields=True):
@@ -74,8 +75,11 @@ def checksum(path: Path) -> str:
     Raises:
         OSError: it cannot be read, or is a link, a pipe or a device.
     """
+    digest, block = hashlib.sha256(), memoryview(bytearray(_BLOCK))
     with open_plain(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while read := file.readinto(block):
+            digest.update(block[:read])
+    return digest.hexdigest()
 
 
 def sync(path: Path) -> None:

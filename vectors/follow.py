@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from functools import partial
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from contracts.errors import CortexError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from vectors.engine import Followed
 
 _LOOK_EVERY_S = 1.0
+_NICE = 10  # searches go first, in this process and in others
 _PAUSE = 20.0  # times as long as reading a damaged snapshot took, before the same is read again
 
 
@@ -93,9 +95,14 @@ class Follower:
         if self.collection.chunk_count <= EXACT_UP_TO:
             self._load(self.collection.reload_if_newer)
         elif self._loading is None or not self._loading.is_alive():
-            load = partial(self._load, self.collection.reload_if_newer)
-            self._loading = threading.Thread(target=load, name="reload", daemon=True)
+            self._loading = threading.Thread(target=self._load_beside, name="reload", daemon=True)
             self._loading.start()
+
+    def _load_beside(self) -> None:
+        """Threads that verify files have the priority of the one that begins them."""
+        with suppress(OSError):  # other systems than Linux know no priority of one thread
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        self._load(self.collection.reload_if_newer)
 
     def _load(self, load: Callable[[Path], object]) -> None:
         """Take over a snapshot; whatever is wrong with it, the log can still be followed."""
