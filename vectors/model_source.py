@@ -54,6 +54,15 @@ def resolve(model: str | None) -> ModelSource:
     return ModelSource(model.replace("/", "--"), _packaged(model) or model)
 
 
+def vocabulary() -> list[str]:
+    """Pieces of words that the packaged model knows; none where it is not installed."""
+    folder = _packaged(DEFAULT_MODEL)
+    try:
+        return Path(folder, "vocab.txt").read_text(encoding="utf-8").split() if folder else []
+    except OSError:
+        return []
+
+
 @contextmanager
 def needs_extra(extra: str) -> Iterator[None]:
     """Name the extra to install when an import inside the block fails.

@@ -8,6 +8,7 @@ Redis must be one of its own: a search there would hold up a queue.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,9 @@ from vectors.deltas import deltas_of
 from vectors.log import refuse_other_encoder
 from vectors.manifest import manifest_stamp, read_manifest
 from vectors.memory import Memory, Similar, Work
+from vectors.naming import or_named
 from vectors.query_engine_layout import Layout, chunk_body, file_row, tenant_of
-from vectors.query_engine_search import gather
+from vectors.query_engine_search import gather, stand_together
 from vectors.query_engine_writer import Writer
 from vectors.relevance import evidence
 from vectors.search import are_about, best, fuse
@@ -179,6 +181,9 @@ class EngineCollection:
         ranked = fuse(found.candidates, len(texts), k, place)
         if vectors is not None and memories is not None:
             fits = are_about(found.candidates, found.size, memories)
+            with _translated():
+                together = partial(stand_together, self._client, self._layout)
+                fits = or_named(fits, texts, together)
             ranked = [each if fit else [] for each, fit in zip(ranked, fits, strict=True)]
         return [[self._hit(found, *each) for each in of_text] for of_text in ranked]
 

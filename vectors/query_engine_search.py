@@ -110,6 +110,20 @@ def gather(
     return Found(candidates, [chunk for _, chunk in rows], size)
 
 
+def stand_together(client: Redis, layout: Layout, terms: Sequence[str]) -> bool:
+    """Whether one chunk has all of the terms.
+
+    Raises:
+        redis.RedisError: the server could not be asked.
+    """
+    query = f"{layout.scope} @terms:({' '.join(terms)})"
+    engine: Any = client  # redis-py has no types for commands of modules
+    reply = engine.execute_command(
+        "FT.SEARCH", layout.index, query, "NOCONTENT", "LIMIT", 0, 1, "DIALECT", 2
+    )
+    return bool(_keys_of(reply))
+
+
 def _look_up(
     client: Redis, layout: Layout, texts: Sequence[str], memories: Sequence[Memory]
 ) -> tuple[int, int, list[_Words], dict[str, FileRow]]:

@@ -18,8 +18,10 @@ import numpy as np
 from vectors.candidates import gather
 from vectors.groups import Groups
 from vectors.memory import Memory, Similar, Work
+from vectors.naming import or_named
 from vectors.relevance import Evidence, are_relevant, evidence, signals
 from vectors.view import Place
+from vectors.words import stand_together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -116,6 +118,7 @@ def search(  # noqa: PLR0913 - what is searched, for what, and how
     if vectors is None or memories is None:  # words alone cannot tell
         return ranked
     fits = are_about(found, view.chunk_count, memories)
+    fits = or_named(fits, texts, partial(stand_together, view))
     return [each if fit else [] for each, fit in zip(ranked, fits, strict=True)]
 
 

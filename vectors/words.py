@@ -95,7 +95,9 @@ class Share:
         """Add to the scores of the given chunks only, which are in ascending order."""
         if not len(self.posting.ids):
             return
-        at = np.minimum(np.searchsorted(self.posting.ids, ids), len(self.posting.ids) - 1)
+        # Of one kind: of two, NumPy would turn the long array each time.
+        wanted = ids.astype(self.posting.ids.dtype)
+        at = np.minimum(np.searchsorted(self.posting.ids, wanted), len(self.posting.ids) - 1)
         there = self.posting.ids[at] == ids
         scores[ids[there]] += self._part(self.posting.counts[at[there]], ids[there])
 
@@ -152,6 +154,24 @@ def read(view: View, texts: Sequence[str]) -> list[Query]:
     found = view.terms.get(distinct, lambda terms: _weigh(view, terms), lambda term: term.nbytes)
     known = dict(zip(distinct, found, strict=True))
     return [_query(terms, known) for terms in wanted]
+
+
+def stand_together(view: View, terms: Sequence[str]) -> bool:
+    """Whether one chunk has all of the terms."""
+    return any(
+        _have_common([posting.ids for posting in _postings(view, number, [*terms])])
+        for number in range(len(view.segments))
+    )
+
+
+def _have_common(ids: Sequence[NDArray[np.int32]]) -> bool:
+    """Whether ascending arrays have an element in common; the shortest is looked up in the rest."""
+    common, *rest = sorted(ids, key=len)
+    for each in rest:
+        if not len(common):
+            return False
+        common = common[each[np.minimum(np.searchsorted(each, common), len(each) - 1)] == common]
+    return bool(len(common))
 
 
 class Scores:

@@ -234,6 +234,30 @@ def test_a_snapshot_fills_an_empty_collection_and_is_followed_on(
     assert found(collection, "deploy", words=True) == []
 
 
+@pytest.mark.parametrize(
+    ("named", "best"),
+    [
+        ("fabapurifa", ["money.md"]),
+        ("FABAPURIFA", ["money.md"]),
+        ("parse_retry_after", ["retry.py"]),
+        ("parseRetryAfter", ["retry.py"]),
+        ("weather", []),
+        ("retry_money", []),
+        ("gebapurilo", []),
+    ],
+)
+def test_what_a_text_names_is_context_whatever_else_it_says(
+    collection: Collection | EngineCollection, named: str, best: list[str]
+) -> None:
+    for number in range(300):
+        collection.apply(put(f"{number}.py", 1, f"what people know of number {number}"))
+    collection.apply(put("money.md", 1, "how money is made of the fabapurifa"))
+    collection.apply(put("retry.py", 1, "def parse_retry_after(header): when to ask again"))
+    text = f"calibrate the {named} procedure"
+    hits = retrieve(collection, None, [text], np.zeros((1, DIM), np.float32))[0]
+    assert [hit.path for hit in hits][:1] == best
+
+
 @given(
     st.lists(
         st.tuples(
