@@ -115,6 +115,12 @@ class Pump:
         """Whether no batch waits for the loop and it is to go on: time for work of its own."""
         return not (self._flight.inbox or self._flight.stopping or self._failure)
 
+    @property
+    def waiting(self) -> Sequence[Entry]:
+        """The batch that the loop takes next, if it was read already."""
+        with self._flight.changed:
+            return [*self._flight.inbox[0]] if self._flight.inbox else []
+
     def start(self) -> None:
         """Begin to read."""
         for thread in self._threads:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,12 @@ from worker.guard import PATIENCE, Guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import Future
 
     from numpy.typing import NDArray
 
     from vectors.types import Encoder
+    from worker.known_texts import KnownTexts
 
     Embeddings = NDArray[np.float32]
 
@@ -28,7 +31,10 @@ _AT_ONCE = 32  # texts per guarded call, so that a large batch is not taken for 
 
 
 class Embedder:
-    """Embeds each text of a batch once, for whoever needs its vector. Threads may share it."""
+    """Embeds each text of a batch once, for whoever needs its vector, and the next batch ahead.
+
+    One thread asks; another one, behind a guard, embeds in the order of what was begun.
+    """
 
     def __init__(self, open_engine: Callable[[], Encoder], patience_s: float = PATIENCE) -> None:
         """Open nothing yet.
@@ -41,8 +47,9 @@ class Embedder:
         self._patience_s = patience_s
         self._lock = threading.Lock()
         self._tried = False
-        self._encoder: Encoder | None = None
         self._guard: Guard | None = None
+        self._known: KnownTexts | None = None
+        self._begun: deque[tuple[list[str], Future[Embeddings]]] = deque()
 
     def open(self) -> Encoder | None:
         """Load the encoder, the first time; None if it cannot be used, which is logged once."""
@@ -53,36 +60,62 @@ class Embedder:
                     self._load()
                 except (FatalError, ModuleNotFoundError) as error:
                     log.error("no embeddings until restarted", error=str(error))  # noqa: TRY400 - one line says it
-            return self._encoder
+            return self._known
+
+    def ahead(self, texts: Sequence[str]) -> None:
+        """Begin to embed what will be asked for next; returns at once."""
+        if self.open() is not None:
+            self._begin(texts)
 
     def embed(self, texts: Sequence[str]) -> Embeddings | None:
-        """Embed texts.
+        """Embed texts, after what was begun before.
 
         Returns:
             Array of shape (len(texts), dim), float32, rows L2-normalised; None if the encoder
             fails or does not answer in time.
         """
-        encoder = self.open()
-        if encoder is None or self._guard is None:
+        if self.open() is None or self._guard is None:
             return None
-        parts = []
-        for part in slices(len(texts)):
-            embedded = self._guard.call(partial(encoder.encode, texts[part]))
+        vectors = self._begin(texts)
+        missing = set(texts).difference(vectors)
+        while missing:
+            part, future = self._begun.popleft()
+            embedded = self._guard.wait(future)
             if embedded is None:
+                self._give_up()
                 return None
-            parts.append(embedded)
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+            vectors.update(zip(part, embedded, strict=True))
+            missing.difference_update(part)
+        return np.stack([vectors[text] for text in texts])
 
     def close(self) -> None:
         """End the thread behind this as soon as it is free."""
         if self._guard is not None:
             self._guard.close()
 
+    def _begin(self, texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Begin what is neither known nor under way; returns what is known."""
+        if self._known is None or self._guard is None:
+            return {}
+        vectors = self._known.find(texts)
+        begun = vectors.keys() | {text for part, _ in self._begun for text in part}
+        new = [text for text in dict.fromkeys(texts) if text not in begun]
+        for part in slices(len(new)):
+            work = partial(self._known.encode, new[part])
+            self._begun.append((new[part], self._guard.begin(work)))
+        return vectors
+
+    def _give_up(self) -> None:
+        """Wait for nothing that was begun behind a call that is lost."""
+        for _, future in self._begun:
+            future.cancel()
+        self._begun.clear()
+
     def _load(self) -> None:
         from worker.known_texts import KnownTexts  # noqa: PLC0415 - only where used
 
         engine = self._open_engine()
-        self._encoder = KnownTexts(engine, _KNOWN_TEXTS)
+        self._known = KnownTexts(engine, _KNOWN_TEXTS)
         probe = partial(engine.encode, ["are you there"])
         self._guard = Guard("encoder", probe, self._patience_s)
 

@@ -53,8 +53,21 @@ class Guard:
 
     def call(self, work: Callable[[], T]) -> T | None:
         """Return what `work` returns; None if it fails or takes too long, which is logged once."""
+        return self.wait(self.begin(work))
+
+    def begin(self, work: Callable[[], T]) -> Future[T]:
+        """Have something done after what was begun before; wait for each of them in this order."""
+        future: Future[T] = Future()
+        if self._closed_circuit:
+            self._jobs.put((future, work))
+        else:
+            future.set_exception(self._not_answered())
+        return future
+
+    def wait(self, future: Future[T]) -> T | None:
+        """Return what the work that was begun returns, or None; see `call`."""
         try:
-            result = self._call(work)
+            result = self._wait(future)
         except Exception as error:  # noqa: BLE001 - a guard lets nothing pass
             self._complaint.happened(error=str(error), exc_info=error)
             return None
@@ -66,11 +79,10 @@ class Guard:
         self._stopping.set()
         self._jobs.put(None)
 
-    def _call(self, work: Callable[[], T]) -> T:
-        if not self._closed_circuit:
-            raise TransientError(f"the {self.name} has not answered yet")
-        future: Future[T] = Future()
-        self._jobs.put((future, work))
+    def _wait(self, future: Future[T]) -> T:
+        if not (self._closed_circuit or future.done()):
+            future.cancel()
+            raise self._not_answered()
         try:
             return future.result(self._patience_s)
         except TimeoutError:
@@ -79,6 +91,9 @@ class Guard:
                     f"the {self.name} did not answer within {self._patience_s:g} s"
                 ) from None
             return future.result()  # in the last moment, or an error of its own
+
+    def _not_answered(self) -> TransientError:
+        return TransientError(f"the {self.name} has not answered yet")
 
     def _came_late(self, future: Future[T]) -> bool:
         """Open the circuit, unless the call has just returned."""
@@ -113,6 +128,8 @@ class Guard:
 
 
 def _answer(future: Future[T], work: Callable[[], T]) -> None:
+    if future.cancelled():
+        raise InvalidStateError
     try:
         result = work()
     except BaseException as error:  # noqa: BLE001 - the caller's to judge

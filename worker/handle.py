@@ -87,9 +87,20 @@ class Handler:
     retriever: Retriever | None
     max_deliveries: int
 
-    def __call__(self, entries: Sequence[Entry]) -> list[Settlement]:
-        """Handle a batch; returns one settlement per entry. Never raises `Exception`."""
+    def __call__(
+        self, entries: Sequence[Entry], following: Sequence[Entry] = ()
+    ) -> list[Settlement]:
+        """Handle a batch; returns one settlement per entry. Never raises `Exception`.
+
+        Args:
+            entries: the batch.
+            following: what will be handled next; it is embedded while this batch is routed and
+                retrieved for.
+        """
         try:
+            if following:
+                self._embed_ahead(entries)
+                self._embed_ahead(following)
             parsed = [self._parse(entry) for entry in entries]
             works = [each for each in parsed if isinstance(each, Work)]
             buried = [each for each in parsed if isinstance(each, Bury)]
@@ -125,6 +136,12 @@ class Handler:
                 tasks, routings, contexts, received, attempts, strict=True
             )
         ]
+
+    def _embed_ahead(self, entries: Sequence[Entry]) -> None:
+        if self.embedder is not None:
+            parsed = [self._parse(entry) for entry in entries]
+            works = [each for each in parsed if isinstance(each, Work)]
+            self.embedder.ahead([work.task.description for work in works])
 
     def _parse(self, entry: Entry) -> Work | Bury:
         if entry.attempt > self.max_deliveries:

@@ -47,6 +47,17 @@ class KnownTexts:
         """Width of a vector."""
         return self._encoder.dim
 
+    def find(self, texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Vectors of those texts that are known, each of shape (dim,), as `encode` gives them."""
+        found = {}
+        with self._lock:
+            for text in texts:
+                row = self._known.pop(key := _key(text), None)
+                if row is not None:
+                    self._known[key] = row
+                    found[text] = row
+        return {text: _decoded(row) for text, row in found.items()}
+
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed texts.
 
@@ -58,7 +69,7 @@ class KnownTexts:
             TransientError: the encoder returned something else than vectors of length 1.
             CortexError: what the encoder raises.
         """
-        keys = [sha256(text.encode(errors="surrogatepass")).digest() for text in texts]
+        keys = [_key(text) for text in texts]
         with self._lock:
             rows = {key: self._known[key] for key in keys if key in self._known}
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in rows}
@@ -71,5 +82,12 @@ class KnownTexts:
                 self._known[key] = row
             while len(self._known) > self._most:
                 del self._known[next(iter(self._known))]
-        found = np.frombuffer(b"".join(rows[key] for key in keys), "<f2")
-        return found.reshape(len(keys), self.dim).astype(np.float32)
+        return _decoded(b"".join(rows[key] for key in keys)).reshape(len(keys), self.dim)
+
+
+def _decoded(rows: bytes) -> NDArray[np.float32]:
+    return np.frombuffer(rows, "<f2").astype(np.float32)
+
+
+def _key(text: str) -> bytes:
+    return sha256(text.encode(errors="surrogatepass")).digest()

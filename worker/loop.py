@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def run(
     pump: Pump,
-    handler: Callable[[], Callable[[Sequence[Entry]], Sequence[Settlement]]],
+    handler: Callable[[], Callable[[Sequence[Entry], Sequence[Entry]], Sequence[Settlement]]],
     tick: Callable[[], None],
 ) -> None:
     """Handle and settle batches until the pump is drained.
@@ -24,4 +24,4 @@ def run(
         tick: called at least once a second.
     """
     for batch in pump.batches(tick):
-        pump.settle(handler()(batch))
+        pump.settle(handler()(batch, pump.waiting))

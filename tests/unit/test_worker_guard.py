@@ -85,7 +85,7 @@ def test_a_hang_costs_one_time_out_until_a_probe_is_answered(
         assert guard.call(lambda: "still refused") is None
         part.well = True
         eventually(lambda: guard.call(lambda: "fine") == "fine")
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads
     assert [line["event"] for line in logs] == ["in trouble"]
     assert "0.1 s" in logs[0]["error"]
 
