@@ -45,8 +45,13 @@ def alternate(
     return {name: statistics.median(measured) for name, measured in rates.items()}
 
 
-def drain(contender: Contender, count: int) -> float:
+def drain(contender: Contender, count: int, lead: int = 0) -> float:
     """Return the tasks/s at which `contender` decides `count` tasks.
+
+    Args:
+        contender: decides them.
+        count: how many there are.
+        lead: decisions before the clock starts: who works ahead has begun on others meanwhile.
 
     Raises:
         DrainError: it stopped, stalled, or did not decide every task once.
@@ -62,7 +67,7 @@ def drain(contender: Contender, count: int) -> float:
                 log.seek(0)
                 message = f"{contender.name}: {error}\n{log.read()[-2_000:]}"
                 raise DrainError(message) from error
-        return _rate(client, count)
+        return _rate(client, count, lead)
 
 
 def _await_decisions(client: redis.Redis, count: int, worker: subprocess.Popen[bytes]) -> None:
@@ -80,12 +85,13 @@ def _await_decisions(client: redis.Redis, count: int, worker: subprocess.Popen[b
         time.sleep(POLL_S)
 
 
-def _rate(client: redis.Redis, count: int) -> float:
+def _rate(client: redis.Redis, count: int, lead: int) -> float:
     delivered = sum(client.xlen(f"master:{name}") for name in MASTERS)
     decided = client.xlen(DECISIONS)
     if not delivered == decided == count:
         message = f"{count} tasks, {decided} decisions, {delivered} delivered"
         raise DrainError(message)
-    ends: list[Any] = [client.xrange(DECISIONS, count=1), client.xrevrange(DECISIONS, count=1)]
-    first, last = (int(entry_id.split(b"-")[0]) for [(entry_id, _)] in ends)
-    return (count - 1) * 1_000 / (last - first)
+    early: list[Any] = client.xrange(DECISIONS, count=lead + 1)
+    [(end, _)] = client.xrevrange(DECISIONS, count=1)
+    first, last = (int(entry_id.split(b"-")[0]) for entry_id in (early[-1][0], end))
+    return (count - lead - 1) * 1_000 / (last - first)

@@ -19,11 +19,11 @@ class Held:
     """What a process holds of one lane; one whose server is away does not hold up the others.
 
     Attributes:
-        count: entries that are not yet settled.
+        batches: how many are not yet settled.
         outbox: batches to settle; the first may be under way.
     """
 
-    count: int = 0
+    batches: int = 0
     outbox: deque[Sequence[Settlement]] = field(default_factory=deque)
 
 
@@ -85,16 +85,17 @@ class InFlight:
     def add(self, held: Held, entries: list[Entry], batch: int) -> None:
         """Hold entries of a lane and queue them for handling, at most `batch` together."""
         with self.changed:
-            held.count += len(entries)
-            self._unhandled += len(entries)
+            batches = [entries[i : i + batch] for i in range(0, len(entries), batch)]
+            held.batches += len(batches)
+            self._unhandled += len(batches)
             self._entries.update(((entry.stream, entry.id), entry) for entry in entries)
-            self.inbox.extend(entries[i : i + batch] for i in range(0, len(entries), batch))
+            self.inbox.extend(batches)
             self.changed.notify_all()
 
     def handled(self, held: Held, batch: Sequence[Settlement]) -> None:
         """Queue what became of a batch for settling."""
         with self.changed:
-            self._unhandled -= len(batch)
+            self._unhandled -= 1
             held.outbox.append(batch)
             self.changed.notify_all()
 
@@ -102,7 +103,7 @@ class InFlight:
         """Forget the first batch of a lane's outbox."""
         with self.changed:
             batch = held.outbox.popleft()
-            held.count -= len(batch)
+            held.batches -= 1
             for each in batch:
                 self._entries.pop((each.entry.stream, each.entry.id), None)
             self.changed.notify_all()
@@ -112,14 +113,14 @@ class InFlight:
         self._stopping.wait(seconds)
 
     def wait_for_room(self, held: Held, most: int, seconds: float) -> bool:
-        """Wait until at most `most` entries of a lane are held and nobody works alone.
+        """Wait until at most `most` batches of a lane are held and nobody works alone.
 
         Returns:
             False on a stop or when time is up.
         """
         with self.changed:
             room = self.changed.wait_for(
-                lambda: (held.count <= most and self._alone is None) or self.stopping, seconds
+                lambda: (held.batches <= most and self._alone is None) or self.stopping, seconds
             )
             return room and not self.stopping
 
@@ -131,7 +132,7 @@ class InFlight:
         """
         with self.changed:
             return self.changed.wait_for(
-                lambda: not (self._unhandled or held.count) or self.stopping, seconds
+                lambda: not (self._unhandled or held.batches) or self.stopping, seconds
             )
 
     def wait_alone(self, who: object, seconds: float) -> bool:

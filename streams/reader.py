@@ -29,6 +29,9 @@ _CLAIM_EVERY = 1.0  # seconds between looks for lapsed leases
 _SWEEP_EVERY = 0.01  # between looks at the pages of a long pending list; each takes about 2 ms
 _BLOCK_MS = 500  # an idle reader still claims, renews and notices a stop this often
 _STALE_PAGE = 64
+# Batches that are held when one more is read: while one is handled and one waits, so that what is
+# next is always known; what comes meanwhile gathers in the stream, for a larger batch.
+_AHEAD = 2
 _BACKOFF = (0.05, 2.0)  # seconds, first and largest, after an error of the server
 
 
@@ -119,13 +122,12 @@ class Reader:
         self._hold(self.consumer.recover(known))
 
     def _read(self, seconds: float) -> None:
-        batch = self.batch()
         if not self.may_read():
             self.flight.pause(max(0.0, min(seconds, _BLOCK_MS / 1000)))
-        elif self.flight.wait_for_room(self.held, 2 * batch, seconds):
+        elif self.flight.wait_for_room(self.held, _AHEAD, seconds):
             longest = 1000 * _SWEEP_EVERY if self.consumer.sweeping else self._block_ms
             block_ms = int(min(longest, self._block_ms))
-            self._hold(self.consumer.read(batch, block_ms))
+            self._hold(self.consumer.read(self.batch(), block_ms))
 
     def _claim_suspects(self) -> Generator[None, None, None]:
         """Take what may be claimed, one entry at a time."""

@@ -1,19 +1,22 @@
-"""Lanes of one process: while the server of one is in trouble, the others flow."""
+"""Lanes of one process: what they read ahead, and that one in trouble does not hold up others."""
 
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from streams.consumer import Consumer
 from streams.entry import Ack, Publish
+from streams.in_flight import Held, InFlight
 from streams.keys import WORKERS
 from streams.lane import Lane
 from streams.partitions import layout
 from streams.pump import Pump
+from streams.reader import Reader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import redis
 
@@ -72,3 +75,80 @@ def test_a_lane_that_cannot_settle_does_not_hold_up_another(
         thread.join()
         pump.close()
     assert client.xpending(BROKEN.tasks, WORKERS)["pending"] == 0
+
+
+def test_the_batch_after_the_next_is_told_while_that_one_is_handled(
+    redis_client: redis.Redis, eventually: Callable[..., None]
+) -> None:
+    client = redis_client
+    pump = Pump([Lane(member(client, SOUND, "w"), SOUND)], client)
+    told: list[list[Entry]] = []
+    done: list[list[Entry]] = []
+
+    def loop() -> None:
+        for batch in pump.batches():
+            if not told:  # what was read ahead is there soon, as the first batch is still held
+                eventually(lambda: pump.waiting)
+            told.append([*pump.waiting])
+            done.append(batch)
+            pump.settle([handled(entry) for entry in batch])
+
+    submit(client, SOUND, 300)
+    thread = threading.Thread(target=loop)
+    pump.start()
+    thread.start()
+    try:
+        eventually(lambda: client.xlen(SOUND.decisions) == 300)
+    finally:
+        pump.stop()
+        thread.join()
+        pump.close()
+    assert told[0]
+    assert all(after == batch for after, batch in zip(told, done[1:], strict=False) if after)
+    assert told[-1] == []
+
+
+@contextmanager
+def reading(reader: Reader) -> Iterator[None]:
+    thread = threading.Thread(target=reader.run)
+    thread.start()
+    try:
+        yield
+    finally:
+        reader.flight.stop(0)
+        thread.join()
+
+
+def settle_first(flight: InFlight, held: Held) -> None:
+    flight.handled(held, [handled(entry) for entry in flight.inbox.popleft()])
+    flight.settled(held)
+
+
+def test_what_is_next_is_read_ahead_though_batches_become_smaller(
+    redis_client: redis.Redis, eventually: Callable[..., None]
+) -> None:
+    submit(redis_client, SOUND, 100)
+    flight, held, sizes = InFlight(), Held(), [2, 10, 10]
+    consumer = member(redis_client, SOUND, "w")
+    reader = Reader(consumer, flight, held, lambda: sizes.pop() if sizes else 2, lambda: True, 256)
+    with reading(reader):
+        eventually(lambda: held.batches == 3)
+        assert [len(batch) for batch in flight.inbox] == [10, 10, 2]
+        settle_first(flight, held)
+        eventually(lambda: held.batches == 3)
+        assert [len(batch) for batch in flight.inbox] == [10, 2, 2]
+
+
+def test_what_comes_while_enough_is_held_is_handled_together(
+    redis_client: redis.Redis, eventually: Callable[..., None]
+) -> None:
+    flight, held = InFlight(), Held()
+    consumer = member(redis_client, SOUND, "w")
+    with reading(Reader(consumer, flight, held, lambda: 100, lambda: True, 256)):
+        for number in (1, 2, 3):
+            submit(redis_client, SOUND, 1)
+            eventually(lambda number=number: held.batches == number)
+        submit(redis_client, SOUND, 50)
+        settle_first(flight, held)
+        eventually(lambda: held.batches == 3)
+        assert [len(batch) for batch in flight.inbox] == [1, 1, 50]
