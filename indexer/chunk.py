@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from indexer.issues import Issue
 
-CHUNKER_VERSION = "3"
+CHUNKER_VERSION = "4"
 """Enters every content hash: change it whenever the same text would be cut differently."""
 
 DEFAULT_MAX_CHARS = 800
@@ -34,6 +34,8 @@ _MAX_SYMBOL = 200  # characters
 _NAME = re.compile(r"[^\s<(\[{]+")
 _RECEIVER = re.compile(r"(\w+)\s*(?:\[[^\]]*\])?\s*\)\s*$")  # of a Go method
 _CLOSER = re.compile(r"(?:[\s)\]};,]|\b(?:fi|done|esac|end)\b)*")
+
+_AS_LETTERS = bytes(range(128)) + b"_" * 128  # bytes of other characters; offsets stay
 
 Scope = tuple[str, ...]
 
@@ -54,7 +56,7 @@ def chunk_file(path: str, text: str, *, max_chars: int = DEFAULT_MAX_CHARS) -> l
         path: tells the language by its suffix; not otherwise used. A `.jsonl` of nothing but issues
             (`indexer.issues`) is cut issue by issue.
         text: the file, lines separated by `\n`.
-        max_chars: what a chunk aims to stay within. Only a closing bracket may exceed it.
+        max_chars: what a chunk aims to stay within. Closing brackets may exceed it by a tenth.
 
     Returns:
         The chunks. A single line longer than `max_chars` gives several with the same line number.
@@ -90,7 +92,7 @@ class _Cutter:
     """One file on its way from text to chunks."""
 
     def __init__(self, text: str, language: Language | None, max_chars: int) -> None:
-        self._text = text
+        self._source = text.encode(errors="replace")
         self._lines = text.split("\n")
         self._offsets = [0, *accumulate(len(line) + 1 for line in self._lines)]
         self._language = language
@@ -107,7 +109,7 @@ class _Cutter:
         """The root of the syntax tree, or None where there is none worth following."""
         if self._language is None:
             return None
-        source = self._text.encode(errors="replace")
+        source = self._source.translate(_AS_LETTERS) if self._language.ascii else self._source
         # Error recovery can take time quadratic in the size: stop it after a fixed number of steps.
         steps = iter(range(10_000 + len(source) // 4))
         tree_parser = parser(self._language.module, self._language.factory)
@@ -179,7 +181,25 @@ class _Cutter:
             return next(filter(None, names), ())
         if node.type not in self._language.definitions:
             return ()
-        return _definition_name(node, self._language.definitions[node.type])
+        return self._definition_name(node, self._language.definitions[node.type])
+
+    def _definition_name(self, node: Node, name_field: str) -> Scope:
+        if node.type == "section":  # Markdown: the name is a grandchild, and holds spaces
+            heading = node.named_child(0) if node.named_child_count else None
+            words = heading.child_by_field_name(name_field) if heading else None
+            title = " ".join(self._said(words).split()) if words else ""
+            return (title,) if title else ()
+        named = node.child_by_field_name(name_field)
+        match = _NAME.match(self._said(named).lstrip("*& "))  # C declares `*name(...)`
+        if match is None:
+            return ()
+        receiver = node.child_by_field_name("receiver")
+        owner = _RECEIVER.search(self._said(receiver)) if receiver else None
+        return (owner[1], match[0]) if owner else (match[0],)
+
+    def _said(self, node: Node | None) -> str:
+        said = self._source[node.start_byte : node.end_byte] if node else b""
+        return said.decode(errors="replace")
 
     def _paragraphs(self, start: int, end: int, scope: Scope) -> list[_Piece]:
         """Cut lines at blank lines; a paragraph that is too long, between any two lines."""
@@ -205,16 +225,18 @@ class _Cutter:
         merged: list[_Piece] = []
         for piece in pieces:
             previous = merged[-1] if merged else None
-            if previous and (self._fits(previous.start, piece.end) or self._closes(piece)):
+            if previous and (
+                self._fits(previous.start, piece.end) or self._closes(previous, piece)
+            ):
                 scopes = tuple(dict.fromkeys(previous.scopes + piece.scopes))
                 merged[-1] = _Piece(previous.start, piece.end, scopes)
             else:
                 merged.append(piece)
         return merged
 
-    def _closes(self, piece: _Piece) -> bool:
-        small = self._size(piece.start, piece.end) <= self._max // 10
-        return small and all(
+    def _closes(self, previous: _Piece, piece: _Piece) -> bool:
+        nearly_fits = self._size(previous.start, piece.end) <= self._max + self._max // 10
+        return nearly_fits and all(
             _CLOSER.fullmatch(line) for line in self._lines[piece.start : piece.end + 1]
         )
 
@@ -256,25 +278,6 @@ def _rows(node: Node, end: int) -> tuple[int, int]:
     if column == 0 and last > first:  # it ends with the newline of the line before
         last -= 1
     return first, min(last, end)
-
-
-def _definition_name(node: Node, name_field: str) -> Scope:
-    if node.type == "section":  # Markdown: the name is a grandchild, and holds spaces
-        heading = node.named_child(0) if node.named_child_count else None
-        words = heading.child_by_field_name(name_field) if heading else None
-        title = " ".join(_text(words).split()) if words else ""
-        return (title,) if title else ()
-    named = node.child_by_field_name(name_field)
-    match = _NAME.match(_text(named).lstrip("*& "))  # C declares `*name(...)`
-    if match is None:
-        return ()
-    receiver = node.child_by_field_name("receiver")
-    owner = _RECEIVER.search(_text(receiver)) if receiver else None
-    return (owner[1], match[0]) if owner else (match[0],)
-
-
-def _text(node: Node | None) -> str:
-    return (node.text or b"").decode(errors="replace") if node else ""
 
 
 def _cut_line(line: str, max_chars: int) -> list[str]:

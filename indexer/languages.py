@@ -25,6 +25,8 @@ class Language:
         wrappers: nodes around one definition, which take its name.
         leading: nodes that belong to what follows them (comments, attributes).
         separator: between the parts of a qualified name.
+        ascii: whether the parser must see nothing else: it reads memory that is not its own at
+            other characters (tree-sitter-bash 0.25.1, its issue 337), which ends the process.
     """
 
     module: str
@@ -34,6 +36,7 @@ class Language:
     factory: str = "language"
     separator: str = "."
     kind: str = "code"
+    ascii: bool = False
 
 
 def _named(*node_types: str) -> dict[str, str]:
@@ -65,7 +68,7 @@ PYTHON = Language(
     _named("function_definition", "class_definition"),
     frozenset({"decorated_definition"}),
 )
-BASH = Language("tree_sitter_bash", _named("function_definition"))
+BASH = Language("tree_sitter_bash", _named("function_definition"), ascii=True)
 MARKDOWN = Language(
     "tree_sitter_markdown",
     {"section": "heading_content"},

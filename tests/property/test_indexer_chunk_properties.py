@@ -7,7 +7,10 @@ from hypothesis import strategies as st
 
 from indexer.chunk import chunk_file
 
-SUFFIXES = ("py", "sh", "md", "js", "ts", "tsx", "go", "rs", "java", "json", "yaml", "txt", "")
+SUFFIXES = (
+    *("py", "sh", "md", "js", "ts", "tsx", "go", "rs", "java", "json", "yaml", "txt", ""),
+    *("c", "cpp", "cs", "php", "rb"),
+)
 MAX_CHARS = 80
 
 snippets = st.sampled_from(
@@ -41,6 +44,8 @@ texts = st.one_of(
 @example("\ud800 lone surrogate", "py")
 @example("(" * 5000, "py")
 @example("[" * 3000 + "\n", "md")
+@example("a" * 3000 + "\n}\n", "js")
+@example("x = [\n" + "]\n\n" * 300, "py")
 @settings(max_examples=1500, deadline=None)
 def test_chunks_cover_every_line_in_order_within_bounds(text: str, suffix: str) -> None:
     lines = text.split("\n")
@@ -51,7 +56,7 @@ def test_chunks_cover_every_line_in_order_within_bounds(text: str, suffix: str) 
     for chunk in chunks:
         one_line = chunk.start_line == chunk.end_line
         assert chunk.text.strip()
-        assert len(chunk.text) <= 2 * MAX_CHARS
+        assert len(chunk.text) <= MAX_CHARS + MAX_CHARS // 10
         assert chunk.start_line > previous_end or (one_line and chunk.start_line == previous_end)
         assert chunk.start_line <= chunk.end_line <= len(lines)
         previous_end = chunk.end_line

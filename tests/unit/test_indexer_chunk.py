@@ -104,6 +104,20 @@ def test_one_overlong_line_is_cut_between_words() -> None:
     assert all(c.text.split() == ["word"] * 10 for c in chunks)
 
 
+def test_an_overlong_line_is_cut_whatever_closes_it() -> None:
+    chunks = chunk_file("bundle.js", f"{'f(x);' * 1000}\n}}\n", max_chars=100)
+    assert max(len(chunk.text) for chunk in chunks) <= 110
+    assert chunks[-1].text == "}"
+
+
+def test_text_that_ends_the_parsers_process_is_cut_all_the_same() -> None:
+    for text in ("{\U00100000", "a{1..\U00100000}", "cat <<E\n$\U00100000\nE\n", "[ -\U00100000 ]"):
+        chunks = chunk_file("brace.sh", text)
+        assert "\n".join(chunk.text for chunk in chunks) == text.strip()
+    [chunk] = chunk_file("names.sh", "grüß() {\n  echo {\U00100000}\n}\n")
+    assert chunk.symbol == "grüß"
+
+
 def test_text_that_stalls_the_parser_is_cut_by_lines() -> None:
     assert len(chunk_file("a.py", "x = [\n" * 20_000)) >= 150
 
