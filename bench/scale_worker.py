@@ -5,6 +5,7 @@ It takes one JSON line and gives one. Times are of CLOCK_MONOTONIC, which all pr
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -100,6 +101,8 @@ class Worker:
 
 def main() -> None:
     worker = Worker(*sys.argv[1:])
+    gc.collect()
+    gc.freeze()  # as `worker.app` does
     for line in sys.stdin:
         asked = json.loads(line)
         print(json.dumps(getattr(worker, asked.pop("do"))(**asked)), flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -117,12 +118,8 @@ def main() -> int:
         stop=settings.pause_at,
         resume=settings.resume_below,
     )
-    lanes = [
-        Lane(Consumer(client, part.task_streams, WORKERS, settings.name, settings.lease_ms), part)
-        for part in parts
-    ]
     pump = Pump(
-        lanes,
+        _lanes(client, parts, settings),
         client,
         PumpSettings(
             window_ms=1000 * settings.idempotency_seconds,
@@ -152,6 +149,7 @@ def main() -> int:
     pressure.start()
     pump.start()
     chores.start()
+    _freeze()
     log.info("reading", name=settings.name, partitions=settings.partitions)
     try:
         run(pump, lambda: handler(live.current, models.current), health.beat)
@@ -163,6 +161,19 @@ def main() -> int:
         live.stop()
         log.info("stopped", **tally)
     return 0
+
+
+def _lanes(client: Redis, parts: Sequence[Keys], settings: Settings) -> list[Lane]:
+    return [
+        Lane(Consumer(client, part.task_streams, WORKERS, settings.name, settings.lease_ms), part)
+        for part in parts
+    ]
+
+
+def _freeze() -> None:
+    """Have no garbage collection look through what stays: it holds up decisions for 25 ms."""
+    gc.collect()
+    gc.freeze()
 
 
 def _stop_on_signals(pump: Pump) -> None:
