@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import redis
 from redis.exceptions import RedisClusterException
@@ -135,19 +135,25 @@ class Arena:
         wait_until(lambda: self.finished() >= count, f"{count:.0f} tasks finished", within)
 
     def idle(self) -> bool:
-        """Whether every task that is in the queue was read and settled."""
+        """Whether every task that is in the queue was read and settled.
+
+        A stream that workers have yet to join is not: they join one after another, and producers
+        do not wait for them.
+        """
         try:
             groups = [
-                group
+                self._workers(stream)
                 for keys in self.parts
                 for stream in keys.task_streams
                 if self.client.exists(stream)
-                for group in self.client.xinfo_groups(stream)
-                if group["name"] == WORKERS.encode()
             ]
         except _UNREACHABLE:
             return False
-        return bool(groups) and all(g["pending"] == 0 and g["lag"] == 0 for g in groups)
+        return bool(groups) and all(g and g["pending"] == g["lag"] == 0 for g in groups)
+
+    def _workers(self, stream: str) -> dict[str, Any] | None:
+        groups: list[dict[str, Any]] = self.client.xinfo_groups(stream)
+        return next((group for group in groups if group["name"] == WORKERS.encode()), None)
 
     def drain(self, within: float = 60.0) -> float:
         """Wait until everything confirmed is settled and nothing is pending.

@@ -48,8 +48,8 @@ class History:
                 self._log.write(f"{verdict} {task_id}\n")
 
     def count(self, verdict: Seen) -> int:
-        """How many ids have a verdict."""
-        return sum(seen == verdict for seen in self.seen.values())
+        """How many ids have a verdict, while others may be noted."""
+        return [*self.seen.values()].count(verdict)
 
     def close(self) -> None:
         """Close the log."""
