@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,6 +31,9 @@ class Worker:
     def __init__(self, path: Path, packaged: Path) -> None:
         self.config = RolloutConfig()
         self.opened: list[str] = []
+        self.opening = threading.Event()
+        self.may_open = threading.Event()
+        self.may_open.set()
         folders = ModelFolders(path, packaged)
         self.models = LiveModels(folders.find, self._open, lambda: self.config)
 
@@ -54,6 +58,8 @@ class Worker:
         return refused()[role]
 
     def _open(self, folder: Path) -> Model:
+        self.opening.set()
+        assert self.may_open.wait(30)
         model = open_model(folder, masters=MASTERS)
         self.opened.append(model.version)
         return model
@@ -114,6 +120,27 @@ def test_a_version_is_opened_once_on_its_way_up_and_back(
     registry.rollback(who="test")
     worker.follows(first)
     assert worker.opened == [first, second]
+
+
+def test_while_a_model_takes_long_to_open_others_serve_and_come_back(
+    worker: Worker, registry: Registry, add: Callable[[str], str]
+) -> None:
+    first, second, third = (add(f"{name}-master") for name in ("security", "inventory", "cicd"))
+    registry.promote(first, who="test")
+    registry.challenge(second, who="test")
+    worker.models.start()
+    worker.follows(first, second)
+    worker.opening.clear()
+    worker.may_open.clear()
+    registry.promote(third, who="test")
+    assert worker.opening.wait(10)
+    assert worker.versions[0] == first
+    registry.promote(second, who="test")
+    worker.follows(second)
+    assert worker.opened == [first, second]
+    worker.may_open.set()
+    registry.promote(third, who="test")
+    worker.follows(third)
 
 
 def test_until_something_is_promoted_the_packaged_model_serves(

@@ -1,4 +1,8 @@
-"""Models change under worker processes while tasks flow; every process and every folder is real."""
+"""Models change under worker processes while tasks flow; every process and every folder is real.
+
+What that costs the tasks is measured by `bench.model_swap`: latencies while other tests run say
+nothing. That none waits for a model to open is tried in `test_live_models.py`.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +37,6 @@ KEYS = Keys()
 NO_CONTEXT = {"ENABLE_RAG": "false", "AB_TEST_PERCENTAGE": "0.5"}
 EVERY = 0.01  # seconds between tasks
 FOLLOWED = timedelta(seconds=1)  # in which a rollback must have reached every worker
-# What changes may add to what nine tasks in ten take anyway, and what none may take, on a machine
-# that others use too; `bench.model_swap` measures it where nobody does.
-ADDED_MS, LATEST_MS = 100.0, 1_500.0
 
 
 class Flow:
@@ -101,11 +102,6 @@ def add(registry: Registry, favourite: str) -> str:
     return registry.add(folder)
 
 
-def nine_in_ten(decisions: list[Decision]) -> float:
-    """Return the latency, in ms, that nine in ten do not exceed."""
-    return sorted(each.latency_ms for each in decisions)[len(decisions) * 9 // 10]
-
-
 @pytest.mark.timeout(240)
 def test_a_model_is_challenged_promoted_and_rolled_back_under_load(
     client: redis.Redis, registry: Registry, tmp_path: Path
@@ -118,7 +114,6 @@ def test_a_model_is_challenged_promoted_and_rolled_back_under_load(
     with running(workers):
         with flow.flowing():
             flow.until_last(200, "the first model serves", model_version=first)
-            begun = len(flow.decisions)
 
             second = add(registry, "inventory-master")
             favourite[second] = "inventory-master"
@@ -156,9 +151,6 @@ def test_a_model_is_challenged_promoted_and_rolled_back_under_load(
     for each in decided:
         if each.method == "neural":
             assert each.selected_master == favourite[str(each.model_version)]
-    steady, changing = decided[begun - 100 : begun], decided[begun:]
-    assert nine_in_ten(changing) < nine_in_ten(steady) + ADDED_MS
-    assert max(each.latency_ms for each in changing) < LATEST_MS
 
 
 def at(decision: Decision) -> datetime:
