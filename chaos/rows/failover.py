@@ -143,9 +143,7 @@ def _rejoin(queue: Sentinels, server: Server, source: Proxy) -> None:
     server.start()
     with server.client() as client:
         client.replicaof("127.0.0.1", str(source.port))
-        wait_until(
-            lambda: client.info("replication").get("master_link_status") == "up", "in sync again"
-        )
+    wait_until(lambda: _is_replica(server), "in sync again")
     queue.wait_ok()
 
 
@@ -162,12 +160,17 @@ def _refuses(server: Server) -> bool:
             client.set("probe", "")
         except redis.ResponseError:  # NOREPLICAS
             return True
+        except redis.ConnectionError:  # see `_is_replica`
+            return False
     return False
 
 
 def _is_replica(server: Server) -> bool:
-    with server.client() as client:
-        known = client.info("replication")
+    try:
+        with server.client() as client:
+            known = client.info("replication")
+    except redis.ConnectionError:  # Sentinels close all connections of what they make a replica
+        return False
     return bool(known["role"] == "slave" and known["master_link_status"] == "up")
 
 

@@ -60,7 +60,7 @@ def kill_points(run: Run) -> Result:
             start_doomed(fleet, doomed(point, passing))
         wait_deaths(fleet, gone, 0)
         producer.stop()
-        arena.fleet.start(SLOTS)
+        arena.fleet.start(SLOTS).wait_reading()
         recovery = arena.drain()
         violations = [*late(recovery), *buried(arena)]
         note = f"{len(POINTS)} points, {times} times each"
