@@ -188,7 +188,7 @@ def long_pending_list(run: Run) -> Result:
         violations = []
         if looks < entries / PAGE or look_ms > SERVER_MS:
             violations.append(f"{looks} looks of {look_ms:.1f} ms each")
-        if busy > PING_MS + 3 * idle:
+        if run.full and busy > PING_MS + 3 * idle:  # else other rows keep the machine busy
             violations.append(f"half of the PINGs took {busy:.1f} ms, on an idle server {idle:.1f}")
         note = f"{entries:,} pending, {look_ms:.1f} ms a look, PING p99 {most:.1f} ms"
         return arena.result(1, recovery, *violations, note=note)
