@@ -110,6 +110,15 @@ def idf(frequency: int, total: int) -> float:
     return math.log1p((total - frequency + 0.5) / (frequency + 0.5))
 
 
+def query_weight(term: str, frequency: int, total: int) -> float:
+    """Weigh a term of a query: its `idf`, but nothing for a number that stands nowhere.
+
+    Any other word that stands nowhere says that the text may be about something else. The number of
+    a version to come, or of a ticket, says nothing.
+    """
+    return 0.0 if not frequency and term.isdigit() else idf(frequency, total)
+
+
 def saturation(
     counts: NDArray[np.uint16], lengths: NDArray[np.int32], mean_length: float
 ) -> NDArray[np.float32]:

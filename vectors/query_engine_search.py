@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from vectors.candidates import DEPTH, Candidates
-from vectors.lexical import K1, PATH_MARK, idf, query_terms, saturation
+from vectors.lexical import K1, PATH_MARK, idf, query_terms, query_weight, saturation
 from vectors.query_engine_layout import chunk_row, file_row
 from vectors.words import MOST_SCORED_TERMS
 
@@ -152,7 +152,7 @@ def _look_up(
 
 
 def _weigh(terms: Sequence[str], frequency: Mapping[str, int], size: int) -> _Words:
-    weights = {term: idf(frequency[term], size) for term in terms}
+    weights = {term: query_weight(term, frequency[term], size) for term in terms}
     rarest = sorted(terms, key=lambda term: (-weights[term], term))
     scored = [term for term in rarest if frequency[term]][:MOST_SCORED_TERMS]
     marked = [PATH_MARK + term for term in scored]

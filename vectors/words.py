@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from vectors.groups import firsts
-from vectors.lexical import K1, PATH_MARK, Posting, idf, query_terms, saturation
+from vectors.lexical import K1, PATH_MARK, Posting, idf, query_terms, query_weight, saturation
 from vectors.similarity import highest
 
 if TYPE_CHECKING:
@@ -260,7 +260,7 @@ def _term(view: View, term: str, postings: Sequence[tuple[Posting, Posting]]) ->
     """Weigh a term by its postings in each segment: of bodies, and of paths."""
     in_bodies = sum([len(body.ids) for body, _ in postings])
     in_paths = sum([len(path.ids) for _, path in postings])
-    weight = idf(in_bodies, view.chunk_count)
+    weight = query_weight(term, in_bodies, view.chunk_count)
     scale = (weight, view.mean_length)
     shares = tuple(
         Share(body, _files(segment.columns, path), segment.columns, scale)

@@ -3,7 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vectors.lexical import PATH_MARK, chunk_terms, idf, query_terms, saturation, terms
+from vectors.lexical import (
+    PATH_MARK,
+    chunk_terms,
+    idf,
+    query_terms,
+    query_weight,
+    saturation,
+    terms,
+)
 from vectors.types import Chunk
 
 
@@ -52,3 +60,10 @@ def test_bm25_agrees_with_the_formula_worked_by_hand() -> None:
 
 def test_rare_terms_weigh_more_and_none_weighs_less_than_nothing() -> None:
     assert idf(0, 10) > idf(1, 10) > idf(9, 10) > idf(10, 10) > 0
+
+
+def test_a_number_that_stands_nowhere_says_nothing_any_other_word_does() -> None:
+    assert query_weight("3113", 0, 10) == 0
+    assert query_weight("3113", 1, 10) == idf(1, 10)
+    assert query_weight("ocean", 0, 10) == idf(0, 10)
+    assert query_weight("ocean", 4, 10) == idf(4, 10)
