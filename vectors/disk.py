@@ -10,7 +10,7 @@ import secrets
 import shutil
 import stat
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -114,6 +114,27 @@ def locked(home: Path, seconds: float) -> Iterator[None]:
 
 
 @contextmanager
+def in_turn(folder: Path, seconds: float) -> Iterator[None]:
+    """Do what keeps a machine busy in one process after another.
+
+    A courtesy that protects nothing: who has waited for `seconds`, or cannot lock the folder, goes
+    on. It writes nothing, so that readers can take part.
+
+    Args:
+        folder: whose turns these are; it may be mounted read-only.
+        seconds: to wait at most.
+    """
+    deadline = time.monotonic() + seconds
+    with ExitStack() as stack:
+        with suppress(OSError):
+            turn = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, turn)
+            while not _has_locked(turn) and time.monotonic() < deadline:
+                time.sleep(_POLL_S)
+        yield
+
+
+@contextmanager
 def unfinished_folder(home: Path, seconds: float) -> Iterator[Path]:
     """Make a folder, locked for as long as its writer lives; gone at the end unless renamed.
 
@@ -134,6 +155,14 @@ def unfinished_folder(home: Path, seconds: float) -> Iterator[Path]:
     finally:
         os.close(lock)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _has_locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _remove_abandoned(home: Path) -> None:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from contracts.errors import CortexError
+from vectors.disk import in_turn
 from vectors.log import Gap, OtherEncoder, check_gap, read
 from vectors.manifest import manifest_stamp, read_manifest
 from vectors.near import EXACT_UP_TO
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _LOOK_EVERY_S = 1.0
 _NICE = 10  # searches go first, in this process and in others
+_TURN_S = 60.0  # a million chunks take seconds, and a host has some ten workers
 _PAUSE = 20.0  # times as long as reading a damaged snapshot took, before the same is read again
 
 
@@ -102,7 +104,9 @@ class Follower:
         """Threads that verify files have the priority of the one that begins them."""
         with suppress(OSError):  # other systems than Linux know no priority of one thread
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
-        self._load(self.collection.reload_if_newer)
+        if self._store is not None:
+            with in_turn(self._store, _TURN_S):
+                self._load(self.collection.reload_if_newer)
 
     def _load(self, load: Callable[[Path], object]) -> None:
         """Take over a snapshot; whatever is wrong with it, the log can still be followed."""

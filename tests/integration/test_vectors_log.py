@@ -8,6 +8,7 @@ from corpus import DIM, put, removal, vector
 
 from contracts.errors import FatalError, TransientError
 from vectors.collection import Collection
+from vectors.disk import in_turn
 from vectors.follow import Follower
 from vectors.log import (
     Gap,
@@ -212,6 +213,34 @@ def test_a_follower_bridges_a_gap_with_a_snapshot(
     assert late.poll() == 1
     assert not late.stale
     assert set(collection.files()) == {*indexer.files(), "new.py"}
+
+
+def test_large_snapshots_are_taken_over_by_one_process_of_a_machine_at_a_time(
+    redis_client: redis.Redis,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    eventually: Callable[..., None],
+) -> None:
+    monkeypatch.setattr("vectors.follow.EXACT_UP_TO", -1)  # everything is large
+    monkeypatch.setattr("vectors.follow._LOOK_EVERY_S", 0.0)
+    fill(redis_client, 3)
+    indexer = Collection.empty("code", DIM, "test")
+    Follower(redis_client, indexer, None, LOG).poll()
+    first = write_snapshot(indexer, tmp_path, token=1)
+    readers = [Collection.open(tmp_path, "code") for _ in range(2)]
+    followers = [Follower(redis_client, reader, tmp_path, LOG) for reader in readers]
+    with in_turn(tmp_path, 60):
+        second = write_snapshot(indexer, tmp_path, token=2)
+        fill(redis_client, 3, prefix="new")
+        # While another one has its turn, changes come in all the same.
+        assert [follower.poll() for follower in followers] == [3, 3]
+        assert {reader.generation for reader in readers} == {f"{first.snapshot}+6"}
+    for reader, follower in zip(readers, followers, strict=True):
+        eventually(
+            lambda reader=reader, follower=follower: (
+                follower.poll() == 0 and reader.generation == f"{second.snapshot}+6"
+            )
+        )
 
 
 @pytest.mark.parametrize("recommitted", [2, 5, 8])
