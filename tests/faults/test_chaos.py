@@ -13,7 +13,6 @@ from chaos.seeds import remembered
 PLAYED = [(row, seed) for row in ROWS if row.bounded for seed in [None, *remembered(row.name)]]
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize(("row", "seed"), PLAYED, ids=lambda each: getattr(each, "name", each))
 def test_what_was_promised_holds_under(row: Row, seed: int | None) -> None:
     seed = random.randrange(2**32) if seed is None else seed

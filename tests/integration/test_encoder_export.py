@@ -21,8 +21,6 @@ from vectors.model_source import ModelSource, Side, resolve
 from vectors.openvino_encoder import import_openvino, open_export
 from vectors.openvino_model import read_model
 
-pytestmark = pytest.mark.timeout(300)  # importing torch and nncf takes its time
-
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> ModelSource:

@@ -214,7 +214,6 @@ def test_what_waits_survives_an_encoder_that_is_down(
     assert said(keeper) == ["work done\n\na.py"]
 
 
-@pytest.mark.timeout(240)
 def test_a_report_reaches_the_next_decision_within_seconds(tmp_path: Path) -> None:
     source = tmp_path / "source"
     for number in range(12):

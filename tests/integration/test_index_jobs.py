@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     import numpy as np
     from redis import Redis
 
-pytestmark = pytest.mark.timeout(300)
 
 QUEUE = "index-test"
 TEXTS = ["how a lease is renewed", "def claim(self): ...", ""]

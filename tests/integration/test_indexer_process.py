@@ -117,7 +117,7 @@ def test_an_indexer_with_another_model_takes_over_once_it_has_embedded_everythin
                 return True
             return False
 
-        wait_until(taken_over, LOADED, "the new encoder's log")
+        wait_until(taken_over, 2 * LOADED, "the new encoder's log")  # torch, an export, a start
         assert reader.collection.files().keys() == {"a.py", "b.py", "c.py", "d.py"}
         assert processes[0].wait(LOADED) != 0
         new = Collection.open(store, "code")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import orjson
-import pytest
 
 from streams.connect import connect
 from streams.keys import Keys
@@ -58,7 +57,6 @@ class Asker:
         wait_until(lambda: condition(self(text)), SECONDS, f"{text!r} shows it")
 
 
-@pytest.mark.timeout(240)
 def test_edits_new_files_deletions_and_moves_show_in_decisions(tmp_path: Path) -> None:
     source = tmp_path / "source"
     for path, text in FILES.items():

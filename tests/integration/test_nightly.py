@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from learning.nightly import Workshop
 
 
-pytestmark = pytest.mark.timeout(300)  # training, several times over
-
-
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     return Deployment(tmp_path_factory.mktemp("deployment"), one_in=10)

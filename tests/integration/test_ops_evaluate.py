@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     import subprocess
     from pathlib import Path
 
-pytestmark = pytest.mark.timeout(300)  # the encoder's first use on a machine exports it
 
 NOWHERE = "redis://127.0.0.1:1"
 CONTRACTED = ["n", "accuracy", "macro_f1", "ece", "per_master", "confusion", "baseline_rules"]

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-pytestmark = pytest.mark.timeout(300)  # the encoder's first use on a machine exports it
 
 NOWHERE = "redis://127.0.0.1:1"
 QUERY = "how does a consumer renew its lease"

@@ -22,7 +22,6 @@ from vectors.encoder import open_encoder
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.timeout(300)  # importing torch and nncf takes its time
 
 OWN_DIM = 32
 

@@ -104,7 +104,6 @@ def assert_sound(client: redis.Redis, sent: list[str]) -> list[Settled]:
     return found
 
 
-@pytest.mark.timeout(240)
 def test_a_rollback_is_followed_by_every_worker_within_a_second(
     client: redis.Redis, workers: list[subprocess.Popen[bytes]], operator: Operator
 ) -> None:
@@ -129,7 +128,6 @@ def test_a_rollback_is_followed_by_every_worker_within_a_second(
     assert {each.method for each in after} == {"rule-based"}
 
 
-@pytest.mark.timeout(240)
 def test_a_larger_share_changes_only_tasks_whose_bucket_says_so(
     client: redis.Redis, workers: list[subprocess.Popen[bytes]], operator: Operator
 ) -> None:

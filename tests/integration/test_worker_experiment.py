@@ -76,7 +76,6 @@ def follows(client: redis.Redis, config: RolloutConfig) -> None:
     wait_until(probed, 10, f"version {config.version} is followed")
 
 
-@pytest.mark.timeout(180)
 def test_arms_attributes_coverage_and_forced_groups_on_a_live_worker(
     client: redis.Redis, tmp_path: Path
 ) -> None:

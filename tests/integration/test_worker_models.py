@@ -102,7 +102,6 @@ def add(registry: Registry, favourite: str) -> str:
     return registry.add(folder)
 
 
-@pytest.mark.timeout(240)
 def test_a_model_is_challenged_promoted_and_rolled_back_under_load(
     client: redis.Redis, registry: Registry, tmp_path: Path
 ) -> None:

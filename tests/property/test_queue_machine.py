@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -224,7 +223,6 @@ def ordered(entry_id: bytes) -> tuple[int, ...]:
     return tuple(int(part) for part in entry_id.split(b"-"))
 
 
-@pytest.mark.timeout(180)
 def test_no_order_of_events_loses_or_doubles_a_task(tmp_path: Path) -> None:
     with (
         one_core(),
