@@ -25,7 +25,7 @@ apt() {
 
 unpack() { # PACKAGE...
     (cd "$scratch" && rm -f -- *.deb && apt apt-get download "$@" && for package in *.deb; do
-        dpkg -x "$package" root || exit
+        dpkg -x "$package" unpacked || exit
     done)
 }
 
@@ -35,7 +35,7 @@ redis_7() {
     apt apt-get update || return
     unpack redis-server redis-tools || return
     # In Debian all of these are one binary under several names.
-    binary=$scratch/root/usr/bin/redis-check-rdb
+    binary=$scratch/unpacked/usr/bin/redis-check-rdb
     if ldd "$binary" | grep -q 'not found'; then
         libraries=$(apt apt-cache depends redis-tools | sed -n 's/^  Depends: \(lib.*\)/\1/p')
         # shellcheck disable=SC2046,SC2086 # one word each
@@ -44,7 +44,7 @@ redis_7() {
     target=$servers/redis-7
     mkdir -p "$target/bin" "$target/lib" || return
     cp "$binary" "$target/bin/redis-server" || return
-    find "$scratch/root" -name 'lib*.so.*' -exec cp -P {} "$target/lib" \; || return
+    find "$scratch/unpacked" -name 'lib*.so.*' -exec cp -P {} "$target/lib" \; || return
     cat >"$target/redis-server" <<'WRAPPER' || return
 #!/bin/sh
 exec env LD_LIBRARY_PATH="${0%/*}/lib" "${0%/*}/bin/redis-server" "$@"
@@ -58,7 +58,7 @@ faketime() { # a wall clock that can be set for one process; not a server, but g
     apt apt-get update || return
     unpack libfaketime || return
     mkdir -p "$servers/faketime" || return
-    find "$scratch/root" -name 'libfaketime.so.1' -exec cp {} "$servers/faketime" \; || return
+    find "$scratch/unpacked" -name 'libfaketime.so.1' -exec cp {} "$servers/faketime" \; || return
     [ -f "$servers/faketime/libfaketime.so.1" ]
 }
 

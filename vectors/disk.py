@@ -100,16 +100,8 @@ def locked(home: Path, seconds: float) -> Iterator[None]:
     Raises:
         BlockingIOError: another one has had it for `seconds`.
     """
-    deadline = time.monotonic() + seconds
     with (home / _LOCK).open("w") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(_POLL_S)
+        _lock(lock.fileno(), seconds)
         yield
 
 
@@ -124,13 +116,11 @@ def in_turn(folder: Path, seconds: float) -> Iterator[None]:
         folder: whose turns these are; it may be mounted read-only.
         seconds: to wait at most.
     """
-    deadline = time.monotonic() + seconds
     with ExitStack() as stack:
         with suppress(OSError):
             turn = os.open(folder, os.O_RDONLY)
             stack.callback(os.close, turn)
-            while not _has_locked(turn) and time.monotonic() < deadline:
-                time.sleep(_POLL_S)
+            _lock(turn, seconds)
         yield
 
 
@@ -157,19 +147,23 @@ def unfinished_folder(home: Path, seconds: float) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _has_locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def _lock(descriptor: int, seconds: float) -> None:
+    """Lock what is open; BlockingIOError if another one has had it for `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(_POLL_S)
 
 
 def _remove_abandoned(home: Path) -> None:
     for folder in home.glob(f"{_UNFINISHED}*"):
         lock = os.open(folder, os.O_RDONLY)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(lock, 0)
             shutil.rmtree(folder, ignore_errors=True)
         except BlockingIOError:
             continue

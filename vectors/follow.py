@@ -94,19 +94,22 @@ class Follower:
 
     def _look(self) -> None:
         """Take over a newer snapshot; a large one beside, as verifying it takes a second."""
+        if self._store is None:
+            return
         if self.collection.chunk_count <= EXACT_UP_TO:
             self._load(self.collection.reload_if_newer)
         elif self._loading is None or not self._loading.is_alive():
-            self._loading = threading.Thread(target=self._load_beside, name="reload", daemon=True)
+            self._loading = threading.Thread(
+                target=self._load_beside, args=(self._store,), name="reload", daemon=True
+            )
             self._loading.start()
 
-    def _load_beside(self) -> None:
+    def _load_beside(self, store: Path) -> None:
         """Threads that verify files have the priority of the one that begins them."""
         with suppress(OSError):  # other systems than Linux know no priority of one thread
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
-        if self._store is not None:
-            with in_turn(self._store, _TURN_S):
-                self._load(self.collection.reload_if_newer)
+        with in_turn(store, _TURN_S):
+            self._load(self.collection.reload_if_newer)
 
     def _load(self, load: Callable[[Path], object]) -> None:
         """Take over a snapshot; whatever is wrong with it, the log can still be followed."""

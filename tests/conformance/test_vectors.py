@@ -207,6 +207,22 @@ def test_what_similar_work_touched_comes_first(make: Make) -> None:
     assert "gone.py" not in {hit.path for hit in hits}
 
 
+def test_a_number_that_stands_nowhere_makes_a_text_fit_no_worse(make: Make) -> None:
+    history = make("code-history")
+    said = change("speed up the checkout", ["docs/deploy.md"])
+    put_said = FileDelta(
+        path="2026-11-20/1",
+        version=1,
+        content_hash="x",
+        chunks=[said],
+        vectors=vector(said.embedded_text).astype("<f2").tobytes(),
+    )
+    history.apply(put_said)
+    texts = ["speed up the checkout", "speed up the checkout 3113", "speed up the checkout ocean"]
+    bare, numbered, foreign = (each.strength for each in history.similar_work(texts, None, 5))
+    assert bare == numbered > foreign
+
+
 def test_a_snapshot_fills_an_empty_collection_and_is_followed_on(
     make: Make, tmp_path: Path
 ) -> None:
